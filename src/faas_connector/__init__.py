@@ -1,0 +1,1 @@
+"""Event connectors for OpenFaaS."""
