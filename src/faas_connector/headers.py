@@ -38,7 +38,7 @@ class Headers(Mapping[str, str]):
     def _by_name(self) -> dict[str, list[str]]:
         index = self._index
         if index is None:
-            index = {}
+            index = dict[str, list[str]]()
             for name, value in self._fields:
                 index.setdefault(name.lower(), []).append(value)
             self._index = index

@@ -1,0 +1,203 @@
+"""The settings of a controller, checked when they are constructed."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar, dataclass_transform
+
+from faas_connector._version import __version__
+from faas_connector.auth import Auth
+from faas_connector.errors import ConfigError
+from faas_connector.headers import is_text
+from faas_connector.matching import TopicMatcher
+from faas_connector.names import Invocation
+from faas_connector.urls import check_callback_url, check_gateway_url
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def _settings(cls: type[T]) -> type[T]:
+    """A frozen dataclass whose constructor names the nearest right option for a wrong one."""
+    made = dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    known = [each.name for each in fields(made)]  # type: ignore[arg-type]
+    construct: Callable[..., None] = made.__init__
+
+    @functools.wraps(construct)
+    def checked(self: T, **options: Any) -> None:
+        for option in options:
+            if option not in known:
+                nearest = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
+                hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
+                raise ConfigError(f"{made.__name__} has no option {option!r}; {hint}")
+        construct(self, **options)
+
+    made.__init__ = checked  # type: ignore[assignment,method-assign,unused-ignore]
+    return made
+
+
+def _positive(name: str, value: object, example: str) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise ConfigError(f"{name} must be a number above 0, got {value!r}; for example {example}")
+
+
+def _whole(name: str, value: object, example: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(
+            f"{name} must be a whole number, 1 or more, got {value!r}; for example {example}"
+        )
+
+
+@_settings
+class Timeouts:
+    """Seconds that things may take."""
+
+    connect: float = 5.0
+    """To connect to the gateway, TLS included."""
+    call: float = 60.0
+    """For one call of a function, from sending to the end of the answer."""
+    read: float | None = None
+    """Between two bytes of an answer; None for no limit but `call`."""
+    system: float = 10.0
+    """For one request to the gateway's own `/system` routes."""
+    drain: float = 10.0
+    """For subscribers to get what is queued when the controller is left; 0 drops it at once."""
+
+    def __post_init__(self) -> None:
+        _positive("timeouts.connect", self.connect, "5.0")
+        _positive("timeouts.call", self.call, "60.0")
+        _positive("timeouts.system", self.system, "10.0")
+        if self.read is not None:
+            _positive("timeouts.read", self.read, "30.0")
+        if self.drain != 0:
+            _positive("timeouts.drain", self.drain, "10.0")
+
+
+@_settings
+class Limits:
+    """How much may be under way or held at a time."""
+
+    max_in_flight: int = 64
+    """Calls running at a time, each on a connection of its own; further ones wait their turn."""
+    max_response_bytes: int = 1024 * 1024
+    """Bytes of one answer's body; a longer one is an error."""
+    subscriber_items: int = 1000
+    """Responses queued for one subscriber."""
+    subscriber_bytes: int = 64 * 1024 * 1024
+    """Bytes of events and answers queued for one subscriber."""
+
+    def __post_init__(self) -> None:
+        _whole("limits.max_in_flight", self.max_in_flight, "64")
+        _whole("limits.max_response_bytes", self.max_response_bytes, "1048576")
+        _whole("limits.subscriber_items", self.subscriber_items, "1000")
+        _whole("limits.subscriber_bytes", self.subscriber_bytes, "67108864")
+
+
+@_settings
+class ControllerConfig:
+    """Everything a controller can be told. The defaults are safe in production.
+
+    Raises:
+        ConfigError: a value can't work, or there is no such option.
+
+    Example:
+        >>> ControllerConfig(gateway_url="http://gateway.openfaas:8080").rebuild_interval
+        30.0
+    """
+
+    gateway_url: str = "http://127.0.0.1:8080"
+    """Where the gateway is; a base path is kept, a trailing slash is not."""
+    auth: Auth | None = field(default=None)
+    """Credentials for `/system` requests: `BasicAuth`, `BearerToken`, or your own."""
+    tls: ssl.SSLContext | None = None
+    """For https: CA, client certificate; None means the system's CAs."""
+    namespaces: str | Sequence[str] | None = None
+    """None for all; else one or several, exact or with `*` (`"team-*"`)."""
+    rebuild_interval: float = 30.0
+    """Seconds between two refreshes of the topic map."""
+    startup_timeout: float = 10.0
+    """Seconds that entering the controller waits for the first map."""
+    forget_after: float = 120.0
+    """Seconds (and at least two refreshes) that a function which vanished is remembered."""
+    topic_delimiter: str = ","
+    """What separates topics in a function's `topic` annotation; empty means nothing does."""
+    topic_matcher: TopicMatcher | Callable[[str, str], bool] | str = TopicMatcher.EXACT
+    """A `TopicMatcher`, its name, or a callable `(topic, pattern) -> bool`."""
+    invocation: Invocation = Invocation.SYNC
+    """The route of calls that don't say."""
+    callback_url: str | None = None
+    """Where the gateway's queue posts results to; on the asynchronous route only."""
+    content_type: str = "text/plain"
+    """`Content-Type` of events that don't say."""
+    user_agent: str = f"faas-connector/{__version__}"
+    """`User-Agent` of every request."""
+    connector: str = "faas-connector"
+    """`X-Connector` of every call, by custom `<vendor>/<name>-connector`."""
+    send_topic: bool = True
+    """Whether calls carry `X-Topic`."""
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        check_gateway_url(self.gateway_url)
+        _positive("rebuild_interval", self.rebuild_interval, "30.0")
+        _positive("startup_timeout", self.startup_timeout, "10.0")
+        _positive("forget_after", self.forget_after, "120.0")
+        self._check_namespaces()
+        if self.callback_url is not None:
+            check_callback_url(self.callback_url)
+        for name in ("content_type", "user_agent", "connector"):
+            _check_text(name, getattr(self, name))
+        _instance("topic_delimiter", self.topic_delimiter, str, "','")
+        _instance("invocation", self.invocation, Invocation, "Invocation.ASYNC")
+        _instance("timeouts", self.timeouts, Timeouts, "Timeouts(call=30.0)")
+        _instance("limits", self.limits, Limits, "Limits(max_in_flight=256)")
+        if self.auth is not None and not (callable(self.auth) or hasattr(self.auth, "headers")):
+            raise ConfigError(
+                f"auth must be a callable or have headers(), got a {type(self.auth).__name__}; "
+                "for example BasicAuth('admin', password)"
+            )
+        object.__setattr__(self, "topic_matcher", TopicMatcher.of(self.topic_matcher))
+
+    def _check_namespaces(self) -> None:
+        if self.namespaces is None:
+            return
+        names: tuple[object, ...] = self.namespace_patterns
+        if not names or not all(isinstance(name, str) and name.strip() for name in names):
+            raise ConfigError(
+                f"namespaces must be None, a name or a list of names, got {self.namespaces!r}; "
+                "for example 'openfaas-fn' or ['staging', 'team-*']"
+            )
+        object.__setattr__(
+            self,
+            "namespaces",
+            tuple(dict.fromkeys(name.strip() for name in self.namespace_patterns)),
+        )
+
+    @property
+    def matcher(self) -> TopicMatcher:
+        """`topic_matcher`, whichever way it was given."""
+        return TopicMatcher.of(self.topic_matcher)
+
+    @property
+    def namespace_patterns(self) -> tuple[str, ...]:
+        """`namespaces` as a tuple, empty for all."""
+        if self.namespaces is None:
+            return ()
+        return (self.namespaces,) if isinstance(self.namespaces, str) else tuple(self.namespaces)
+
+
+def _instance(name: str, value: object, wanted: type, example: str) -> None:
+    if not isinstance(value, wanted):
+        raise ConfigError(f"{name} must be {wanted.__name__}, got {value!r}; for example {example}")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value or not is_text(value):
+        raise ConfigError(
+            f"{name} must be text that a header may hold, got {value!r}; for example 'text/plain'"
+        )

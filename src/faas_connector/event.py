@@ -1,0 +1,32 @@
+"""What is delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event: a topic and bytes. It knows no broker and no attempt.
+
+    Example:
+        >>> Event("payment.received", b'{"amount": 12}', content_type="application/json").topic
+        'payment.received'
+    """
+
+    topic: str
+    """What functions ask for in their `topic` annotation."""
+    data: bytes = b""
+    """The body each function gets, unchanged."""
+    headers: Mapping[str, str] = {}
+    """Further header fields of the call."""
+    content_type: str | None = None
+    """`Content-Type` of the body; None means the controller's default."""
+    id: str | None = None
+    """What the function sees as the event's id; may be the publisher's and may repeat."""
+    key: str | None = None
+    """Events of one key keep their order where a function asks for it."""
+    time: datetime | None = None
+    """When it happened, where the source knows."""

@@ -1,0 +1,145 @@
+"""What a source of events is: how it says what it can do, and what it hands over."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from faas_connector.event import Event
+
+
+class Guarantee(enum.Enum):
+    """What a source promises about an event that was read and not acknowledged."""
+
+    AT_MOST_ONCE = "at most once"
+    """It is gone."""
+    AT_LEAST_ONCE = "at least once"
+    """It comes again."""
+
+
+class Settling(enum.Enum):
+    """What one acknowledgement covers."""
+
+    INDIVIDUAL = "individual"
+    """One event."""
+    BY_POSITION = "by position"
+    """Every event up to a position."""
+
+
+class Pausing(enum.Enum):
+    """What happens while nothing more may be read."""
+
+    KEEP_POLLING = "keep polling"
+    """The client must go on polling, without getting events."""
+    STOP_READING = "stop reading"
+    """Nothing is asked for, and the broker keeps what it has."""
+    CANNOT = "cannot"
+    """Events come all the same; what finds no room is dropped and counted, or journalled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTraits:
+    """What a source can do; the engine acts on it."""
+
+    guarantee: Guarantee
+    settling: Settling = Settling.INDIVIDUAL
+    pausing: Pausing = Pausing.STOP_READING
+    ordered: bool = False
+    """Whether events of one key come in order."""
+    delays_nacks: bool = False
+    """Whether the broker itself can hold an event back after a `nack`."""
+    replicas_share: bool = False
+    """Whether several connectors divide the events among them."""
+
+
+class Delivery:
+    """An event, and how its source holds it until it is settled.
+
+    A source subclasses this. It is settled exactly once, by `ack`, `nack` or `reject`; a delivery
+    that never is counts as unsettled, and comes again where the source can redeliver.
+    The methods of this class do nothing: right for a source that knows no acknowledgement.
+    """
+
+    __slots__ = ("count", "deadline", "event", "position", "redelivered")
+
+    def __init__(
+        self,
+        event: Event,
+        *,
+        position: str | None = None,
+        redelivered: bool | None = None,
+        count: int | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        """Wrap an event.
+
+        Args:
+            event: what was read.
+            position: the broker's own stable name of this event; never the publisher's id.
+            redelivered: whether it came before; None when the broker doesn't say.
+            count: how often it came, this time included; None when the broker doesn't say.
+            deadline: seconds in which it must be settled or extended; None for no limit.
+        """
+        self.event = event
+        self.position = position
+        self.redelivered = redelivered
+        self.count = count
+        self.deadline = deadline
+
+    async def ack(self) -> None:
+        """It is done: never deliver it again."""
+
+    async def nack(self, delay: float = 0.0) -> None:
+        """Deliver it again, after `delay` seconds where the broker can wait."""
+
+    async def reject(self) -> None:
+        """It can never be handled: don't deliver it again."""
+
+    async def extend(self) -> None:
+        """It is still being worked on: start its deadline anew."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.event.topic} position={self.position!r}>"
+
+
+class Session(Protocol):
+    """What a source is told while it is open."""
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when nothing more is to be read."""
+        ...
+
+    def topics(self) -> frozenset[str]:
+        """The topics that functions ask for now."""
+        ...
+
+
+class Source(Protocol):
+    """Where events come from: settings only. Everything live is inside `open`.
+
+    A source connects, reads and settles. It never retries, backs off, counts, matches topics or
+    calls functions.
+    """
+
+    @property
+    def name(self) -> str:
+        """A stable name, unique in one process."""
+        ...
+
+    @property
+    def traits(self) -> SourceTraits:
+        """What it can do."""
+        ...
+
+    def open(self, session: Session, /) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        """Connect, and give the deliveries until `session.stopping` is set.
+
+        Raises:
+            SourceError: it can't connect; the message says where to, without the password.
+        """
+        ...

@@ -1,0 +1,88 @@
+"""Which functions ask for which topics, at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from faas_connector.contract import FunctionContract
+from faas_connector.matching import TopicMatcher
+from faas_connector.names import FunctionName
+
+# Topics may come from outside without end, so what was found for them is forgotten at times.
+_MOST_REMEMBERED = 16_384
+
+
+class TopicMap:
+    """An immutable map of topics to functions; a refresh makes a new one.
+
+    Example:
+        >>> printer = FunctionContract(FunctionName("printer"), ("payment.received",))
+        >>> [str(found.name) for found in TopicMap([printer]).match("payment.received")]
+        ['printer']
+    """
+
+    __slots__ = ("_by_pattern", "_found", "_index", "functions", "matcher", "missing")
+
+    def __init__(
+        self,
+        functions: Iterable[FunctionContract] = (),
+        matcher: TopicMatcher = TopicMatcher.EXACT,
+        *,
+        missing: Iterable[FunctionContract] = (),
+    ) -> None:
+        """Index the functions.
+
+        Args:
+            functions: those that can be called.
+            matcher: how topics are compared with what the functions ask for.
+            missing: those that lately vanished from the gateway's list; they are not called.
+        """
+        self.functions: tuple[FunctionContract, ...] = tuple(functions)
+        self.missing: tuple[FunctionContract, ...] = tuple(missing)
+        self.matcher = matcher
+        by_pattern: dict[str, list[FunctionContract]] = {}
+        for function in self.functions:
+            for pattern in function.topics:
+                by_pattern.setdefault(pattern, []).append(function)
+        self._by_pattern = by_pattern
+        self._index = matcher.index(by_pattern)
+        self._found: dict[str, tuple[FunctionContract, ...]] = {}
+
+    def match(self, topic: str) -> tuple[FunctionContract, ...]:
+        """The functions that ask for `topic`, each once, in the order of the gateway's list."""
+        found = self._found.get(topic)
+        return self._search(topic) if found is None else found
+
+    def _search(self, topic: str) -> tuple[FunctionContract, ...]:
+        patterns = self._index.find(topic)
+        if len(patterns) == 1:
+            found = tuple(self._by_pattern[patterns[0]])
+        else:
+            by_name = {
+                function.name: function
+                for pattern in patterns
+                for function in self._by_pattern[pattern]
+            }
+            found = tuple(by_name.values())
+        if len(self._found) >= _MOST_REMEMBERED:
+            self._found.clear()
+        self._found[topic] = found
+        return found
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic or pattern that a function asks for, sorted."""
+        return tuple(sorted(self._by_pattern))
+
+    def by_topic(self) -> Mapping[str, tuple[FunctionName, ...]]:
+        """Topic or pattern -> the functions that ask for it, both sorted."""
+        return {
+            pattern: tuple(sorted(function.name for function in self._by_pattern[pattern]))
+            for pattern in self.topics
+        }
+
+    def __len__(self) -> int:
+        return len(self.functions)
+
+    def __repr__(self) -> str:
+        return f"<TopicMap of {len(self.functions)} functions, {len(self._by_pattern)} topics>"
