@@ -1,0 +1,259 @@
+"""The facade: wires discovery, invoker and subscriptions together; no logic of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from faas_connector.config import ControllerConfig
+from faas_connector.discovery import TopicMapBuilder
+from faas_connector.errors import ConfigError, ConnectorError, GatewayError
+from faas_connector.gateway.client import GatewayClient
+from faas_connector.invoker import CallOptions, CallPlan, Invoker, event_of
+from faas_connector.names import FunctionName, Invocation
+from faas_connector.response import InvokerResponse, ResponseSubscriber
+from faas_connector.subscriptions import Only, Overflow, Subscriptions
+from faas_connector.topic_map import TopicMap
+from faas_connector.urls import check_callback_url
+
+Data = bytes | bytearray | memoryview | str
+_NO_OPTIONS = CallOptions()
+
+
+class Controller:
+    """Calls every function that asked for an event's topic.
+
+    Entering it builds the first topic map, and keeps that fresh until it is left. Nothing that it
+    started outlives it.
+
+    Example:
+        ```python
+        async with Controller(ControllerConfig(gateway_url="http://127.0.0.1:8080")) as controller:
+            for response in await controller.invoke("payment.received", b"hello"):
+                print(response)
+        ```
+    """
+
+    def __init__(self, config: ControllerConfig | None = None) -> None:
+        """Take the settings; nothing is connected before it is entered."""
+        self.config = config or ControllerConfig()
+        self._subscriptions = Subscriptions(self.config.limits)
+        self._live: _Live | None = None
+
+    async def __aenter__(self) -> Self:
+        """Build the first map.
+
+        Raises:
+            GatewayError: there was none within `startup_timeout`; the message says why.
+        """
+        if self._live is not None:
+            raise ConnectorError("this controller is entered already; make one for each `with`")
+        client = GatewayClient(self.config)
+        builder = TopicMapBuilder(client, self.config)
+        try:
+            await builder.start()
+        except BaseException:
+            await client.aclose()
+            raise
+        self._live = _Live(
+            client,
+            builder,
+            Invoker(client, self.config, self._subscriptions.publish),
+            asyncio.create_task(builder.run(), name="topic map refresh"),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give subscribers what is queued, for at most `timeouts.drain`, and close all."""
+        live = self._running()
+        live.refreshing.cancel()
+        try:
+            await self._subscriptions.aclose(self.config.timeouts.drain)
+        finally:
+            self._live = None
+            await live.client.aclose()
+            await asyncio.wait([live.refreshing])
+
+    def _running(self) -> _Live:
+        if self._live is None:
+            raise ConnectorError(
+                "the controller is not running; use it inside `async with Controller(config):`"
+            )
+        return self._live
+
+    async def invoke(
+        self,
+        topic: str,
+        data: Data,
+        *,
+        headers: Mapping[str, str] | None = None,
+        invocation: Invocation | None = None,
+        callback_url: str | None = None,
+        content_type: str | None = None,
+        timeout: float | None = None,
+    ) -> list[InvokerResponse]:
+        """Call every function that asked for `topic`, side by side, each once.
+
+        Nothing is tried again. Cancelling it cancels its calls.
+
+        Args:
+            topic: what the event is about.
+            data: the body, passed on unchanged; text goes as UTF-8.
+            headers: further header fields. They replace our defaults, but for `X-Call-Id` and
+                `Host`. A value that is no header text goes as base64, with `<name>-Enc: b64`.
+            invocation: the route; default `config.invocation`.
+            callback_url: where the queue posts the result to, on the asynchronous route;
+                default `config.callback_url`.
+            content_type: default `config.content_type`.
+            timeout: seconds of each call, from sending to the end of the answer; default
+                `config.timeouts.call`. Waiting for a free place is not counted.
+
+        Returns:
+            One response per function, in the order of the gateway's list; empty when none matched.
+            A call that got no answer is a response, too: its `status` is None, and `error` says
+            why.
+
+        Raises:
+            ConfigError: an argument can't work; nothing was called.
+            ConnectorError: the controller is not running.
+        """
+        live = self._running()
+        event = event_of(topic, data, headers, content_type)
+        options = _options(invocation, callback_url, timeout)
+        functions = [function.name for function in live.builder.map.match(topic)]
+        return await live.invoker.call_each(functions, event, options)
+
+    async def invoke_function(
+        self,
+        name: str | FunctionName,
+        data: Data,
+        *,
+        topic: str = "",
+        headers: Mapping[str, str] | None = None,
+        invocation: Invocation | None = None,
+        callback_url: str | None = None,
+        content_type: str | None = None,
+        timeout: float | None = None,
+    ) -> InvokerResponse:
+        """Call one function by its name, whether it is in the map or not.
+
+        Args:
+            name: `name` or `name.namespace`, split at the last dot.
+            data: as in `invoke`.
+            topic: what `X-Topic` says; without one there is no such field.
+            headers: as in `invoke`, like all that follow.
+
+        Raises:
+            ConfigError: an argument can't work; nothing was called.
+            ConnectorError: the controller is not running.
+        """
+        live = self._running()
+        function = name if isinstance(name, FunctionName) else FunctionName.parse(name)
+        event = event_of(topic, data, headers, content_type)
+        options = _options(invocation, callback_url, timeout)
+        return (await live.invoker.call_each([function], event, options))[0]
+
+    def plan(self, name: str | FunctionName, topic: str) -> CallPlan:
+        """How a function would be called for an event with this topic; nothing is called."""
+        function = name if isinstance(name, FunctionName) else FunctionName.parse(name)
+        event = event_of(topic, b"", None, None)
+        return self._running().invoker.plan(function, event, CallOptions())
+
+    def subscribe(
+        self, subscriber: ResponseSubscriber, *, overflow: Overflow = "drop", only: Only = "all"
+    ) -> Callable[[], None]:
+        """Tell `subscriber` each response from now on.
+
+        Each subscriber has a queue of its own (`limits.subscriber_items`, `subscriber_bytes`), so
+        that one which is slow or fails holds up nobody. A coroutine function runs on the loop, any
+        other callable in a thread of its own. It may invoke in turn.
+
+        Args:
+            subscriber: called with one `InvokerResponse` after another.
+            overflow: `"drop"` drops and counts what finds no room; `"wait"` drops nothing, and
+                holds the invoker back instead.
+            only: `"all"` responses, or the `"failed"` ones (no answer, or a status without 2xx).
+
+        Returns:
+            A callable that ends the subscription.
+
+        Raises:
+            ConfigError: an argument can't work.
+        """
+        return self._subscriptions.add(subscriber, overflow=overflow, only=only)
+
+    async def refresh(self) -> TopicMap:
+        """Ask the gateway for its functions now.
+
+        Raises:
+            GatewayError: nothing could be fetched; the last good map holds.
+        """
+        return await self._running().builder.refresh()
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic or pattern that functions ask for now, sorted."""
+        return self.topic_map.topics
+
+    @property
+    def topic_map(self) -> TopicMap:
+        """The map as it is now."""
+        return self._running().builder.map
+
+    @property
+    def failing(self) -> Mapping[str, GatewayError]:
+        """What the last refresh could not fetch: namespace (empty for all) -> why."""
+        return self._running().builder.failing
+
+    @property
+    def counts(self) -> ControllerCounts:
+        """What has been counted so far."""
+        refreshes = self._running().builder.counts
+        return ControllerCounts(
+            refreshes.refreshes, refreshes.failures, self._subscriptions.dropped
+        )
+
+
+class ControllerCounts(msgspec.Struct, frozen=True):
+    """What a controller has counted since it was entered."""
+
+    refreshes: int
+    """Refreshes of the topic map that were begun."""
+    refresh_failures: int
+    """Those of which at least one request failed."""
+    responses_dropped: int
+    """Responses that a subscriber never heard."""
+
+
+class _Live(msgspec.Struct, frozen=True):
+    """What exists only while the controller is entered."""
+
+    client: GatewayClient
+    builder: TopicMapBuilder
+    invoker: Invoker
+    refreshing: asyncio.Task[None]
+
+
+def _options(
+    invocation: Invocation | None, callback_url: str | None, timeout: float | None
+) -> CallOptions:
+    if invocation is None and callback_url is None and timeout is None:
+        return _NO_OPTIONS
+    if invocation is not None and not isinstance(invocation, Invocation):
+        raise ConfigError(
+            f"invocation must be an Invocation, got {invocation!r}; for example Invocation.ASYNC"
+        )
+    if callback_url is not None:
+        check_callback_url(callback_url)
+    if timeout is not None and not timeout > 0:
+        raise ConfigError(f"timeout must be seconds above 0, got {timeout!r}; for example 30.0")
+    return CallOptions(invocation, callback_url, timeout)

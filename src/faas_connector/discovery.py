@@ -1,0 +1,335 @@
+"""Keeps the map of topics to functions: asks the gateway, and keeps what was good."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from faas_connector.config import ControllerConfig
+from faas_connector.contract import FunctionContract, read_contract
+from faas_connector.errors import (
+    GatewayAuthError,
+    GatewayError,
+    GatewayResponseError,
+    GatewayUnavailableError,
+)
+from faas_connector.gateway.client import GatewayClient
+from faas_connector.gateway.models import FunctionStatus
+from faas_connector.names import FunctionName
+from faas_connector.retry import Backoff, RetryPolicy
+from faas_connector.topic_map import TopicMap
+
+_log = logging.getLogger("faas_connector.discovery")
+
+Listing = Mapping[FunctionName, FunctionContract]
+
+# A vanished function is remembered for at least this many further lists of its namespace.
+_LISTS_BEFORE_FORGETTING = 2
+# Seconds before a failed refresh is tried again for the first time.
+_FIRST_WAIT = 0.25
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """A function that vanished from a good list."""
+
+    contract: FunctionContract
+    namespace: str
+    since: float
+    lists: int = 0
+    """Good lists of its namespace since, without it."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """All that is known of the functions; `""` is the provider's default namespace."""
+
+    listings: Mapping[str, Listing] = {}
+    missing: Mapping[FunctionName, Missing] = {}
+    doubted: frozenset[str] = frozenset()
+    """Namespaces whose last list lost more than half of the functions at once."""
+
+
+def learn(
+    known: Known, fetched: Mapping[str, Listing | None], now: float, forget_after: float
+) -> Known:
+    """What is known after a refresh.
+
+    A namespace that could not be fetched keeps its last good list. A list that loses more than
+    half of its functions at once is believed when the next one loses them too. What vanished is
+    missing until `forget_after` has passed and two further lists came without it.
+
+    Args:
+        known: before the refresh.
+        fetched: per namespace its list, or None where fetching failed.
+        now: seconds on any steady clock.
+        forget_after: seconds.
+    """
+    listings: dict[str, Listing] = {}
+    doubted: set[str] = set()
+    # A namespace that is gone is one whose list has become empty.
+    for namespace in known.listings.keys() | fetched.keys():
+        before = known.listings.get(namespace)
+        listing = fetched.get(namespace, {})
+        if listing is None:
+            if before is not None:
+                listings[namespace] = before
+            if namespace in known.doubted:
+                doubted.add(namespace)
+        elif before and namespace not in known.doubted and _loses_most(before, listing):
+            listings[namespace] = {**before, **listing}
+            doubted.add(namespace)
+        elif listing or namespace in fetched:
+            listings[namespace] = listing
+    ordered = {name: listings[name] for name in [*fetched, *listings] if name in listings}
+    missing = _missing(known, ordered, fetched, now, forget_after)
+    return Known(ordered, missing, frozenset(doubted))
+
+
+def _loses_most(before: Listing, after: Listing) -> bool:
+    return 2 * len(before.keys() - after.keys()) > len(before)
+
+
+def _missing(
+    known: Known,
+    listings: Mapping[str, Listing],
+    fetched: Mapping[str, Listing | None],
+    now: float,
+    forget_after: float,
+) -> dict[FunctionName, Missing]:
+    present = {name for listing in listings.values() for name in listing}
+    missing: dict[FunctionName, Missing] = {}
+    for name, gone in known.missing.items():
+        good = fetched.get(gone.namespace, {}) is not None
+        lists = gone.lists + 1 if good else gone.lists
+        forgotten = lists >= _LISTS_BEFORE_FORGETTING and now - gone.since >= forget_after
+        if name not in present and not forgotten:
+            missing[name] = Missing(gone.contract, gone.namespace, gone.since, lists)
+    for namespace, before in known.listings.items():
+        if before is listings.get(namespace):
+            continue
+        for name, contract in before.items():
+            if name not in present:
+                missing[name] = Missing(contract, namespace, now)
+    return missing
+
+
+class RefreshCounts(msgspec.Struct):
+    """How refreshing has gone so far."""
+
+    refreshes: int = 0
+    """Refreshes begun."""
+    failures: int = 0
+    """Refreshes of which at least one request failed."""
+    last_good: float | None = None
+    """When the last refresh without a failure ended, as `time.monotonic()`."""
+
+
+class TopicMapBuilder:
+    """Builds the topic map and refreshes it; `map` is always the last good one."""
+
+    def __init__(
+        self,
+        client: GatewayClient,
+        config: ControllerConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; `start` builds the first map."""
+        self.map = TopicMap(matcher=config.matcher)
+        self.counts = RefreshCounts()
+        self._client = client
+        self._config = config
+        self._clock = clock
+        self._known = Known()
+        self._had_namespaces = False
+        self._read: dict[FunctionName, tuple[Mapping[str, str], FunctionContract]] = {}
+        self._failing: dict[str, GatewayError] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._retry = RetryPolicy(
+            min_wait=min(_FIRST_WAIT, config.rebuild_interval),
+            max_wait=config.rebuild_interval,
+            backoff=Backoff.EQUAL,
+        )
+
+    @property
+    def failing(self) -> Mapping[str, GatewayError]:
+        """What could not be fetched at the last refresh, and why.
+
+        The key is a namespace; empty for the list of namespaces, or for the default namespace.
+        """
+        return self._failing
+
+    async def start(self) -> None:
+        """Build the first map, trying for up to `startup_timeout` seconds.
+
+        A namespace that fails until the end is left to later refreshes, if another was good.
+
+        Raises:
+            GatewayError: there is no map at all; credentials that are refused end it at once.
+        """
+        seconds = self._config.startup_timeout
+        last: GatewayError | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                for attempt in itertools.count(1):
+                    try:
+                        await self.refresh()
+                    except GatewayAuthError:
+                        raise
+                    except GatewayError as error:
+                        last = error
+                    if not self._failing:
+                        return
+                    await asyncio.sleep(min(self._retry.wait(attempt, random.random()), 1.0))
+        except TimeoutError:
+            if not self._known.listings:
+                raise last or GatewayUnavailableError(
+                    f"{self._client.origin} gave no list of functions within {seconds:g} s; "
+                    "is this the gateway's address?"
+                ) from None
+
+    async def run(self) -> None:
+        """Refresh for ever: on the interval, or sooner while something fails."""
+        failures = 0
+        while True:
+            await asyncio.sleep(self._pause(failures))
+            try:
+                await self.refresh()
+            except GatewayError:
+                failures += 1
+            except Exception:
+                _log.exception("the topic map could not be refreshed; keeping the last one")
+                failures += 1
+            else:
+                failures = failures + 1 if self._failing else 0
+
+    def _pause(self, failures: int) -> float:
+        if failures:
+            return self._retry.wait(failures, random.random())
+        return self._config.rebuild_interval * random.uniform(0.9, 1.0)
+
+    async def refresh(self) -> TopicMap:
+        """Ask the gateway now; the map that holds afterwards.
+
+        One namespace that fails keeps its last good list and is in `failing`.
+
+        Raises:
+            GatewayError: nothing could be fetched; the last good map holds.
+        """
+        async with self._one_at_a_time:
+            self.counts.refreshes += 1
+            try:
+                fetched = await self._fetch_all()
+            except GatewayError as error:
+                self._report({"": error})
+                raise
+            failed = {name: got for name, got in fetched.items() if isinstance(got, GatewayError)}
+            self._report(failed)
+            if len(failed) == len(fetched) > 0:
+                raise next(iter(failed.values()))
+            self._learn(
+                {
+                    name: None if isinstance(got, GatewayError) else self._contracts(name, got)
+                    for name, got in fetched.items()
+                }
+            )
+            return self.map
+
+    async def _fetch_all(self) -> dict[str, list[FunctionStatus] | GatewayError]:
+        namespaces = await self._namespaces()
+        found = await asyncio.gather(*map(self._fetch, namespaces))
+        return dict(zip(namespaces, found, strict=True))
+
+    async def _fetch(self, namespace: str) -> list[FunctionStatus] | GatewayError:
+        try:
+            return await self._client.functions(namespace)
+        except GatewayError as error:
+            return error
+
+    async def _namespaces(self) -> Sequence[str]:
+        patterns = self._config.namespace_patterns
+        if patterns and not any("*" in pattern for pattern in patterns):
+            return patterns
+        listed = await self._client.namespaces()
+        if listed:
+            self._had_namespaces = True
+        elif self._had_namespaces:
+            raise GatewayResponseError(
+                f"{self._client.origin}/system/namespaces lists none, though it did before; "
+                "keeping the last map",
+                status=200,
+            )
+        elif patterns:
+            raise GatewayResponseError(
+                f"{self._client.origin}/system/namespaces lists none that could match "
+                f"{', '.join(patterns)}; name namespaces without '*'",
+                status=200,
+            )
+        else:
+            return ("",)
+        exact = [pattern for pattern in patterns if "*" not in pattern]
+        matching = [
+            name
+            for name in listed
+            if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+        ]
+        return tuple(dict.fromkeys(exact + matching))
+
+    def _contracts(self, namespace: str, statuses: list[FunctionStatus]) -> Listing:
+        listing: dict[FunctionName, FunctionContract] = {}
+        for status in statuses:
+            name = FunctionName(status.name, status.namespace or namespace)
+            listing[name] = self._contract(name, status.annotations or {})
+        return listing
+
+    def _contract(self, name: FunctionName, annotations: Mapping[str, str]) -> FunctionContract:
+        known = self._read.get(name)
+        if known is not None and known[0] == annotations:
+            return known[1]
+        contract = read_contract(
+            name,
+            annotations,
+            delimiter=self._config.topic_delimiter,
+            matcher=self._config.matcher,
+        )
+        for problem in contract.problems:
+            _log.warning("function %s: %s", name, problem, extra={"function": str(name)})
+        self._read[name] = (annotations, contract)
+        return contract
+
+    def _learn(self, fetched: Mapping[str, Listing | None]) -> None:
+        known = learn(self._known, fetched, self._clock(), self._config.forget_after)
+        self._known = known
+        contracts = {
+            name: contract
+            for listing in known.listings.values()
+            for name, contract in listing.items()
+        }
+        if len(self._read) > 2 * len(contracts) + len(known.missing):
+            self._read = {name: read for name, read in self._read.items() if name in contracts}
+        functions = tuple(contracts.values())
+        missing = tuple(gone.contract for gone in known.missing.values())
+        if functions != self.map.functions or missing != self.map.missing:
+            self.map = TopicMap(functions, self._config.matcher, missing=missing)
+            _log.debug("topic map: %r", self.map)
+
+    def _report(self, failing: dict[str, GatewayError]) -> None:
+        """Say it once when something begins to fail, and once when it is good again."""
+        for scope, error in failing.items():
+            if scope not in self._failing:
+                kept = "keeping the last map" if self._known.listings else "there is no map yet"
+                where = f"namespace {scope}: " if scope else ""
+                _log.warning("refresh failed; %s: %s%s", kept, where, error)
+        for scope in self._failing.keys() - failing.keys():
+            _log.info("refresh works again%s", f" for namespace {scope}" if scope else "")
+        self._failing = failing
+        if failing:
+            self.counts.failures += 1
+        else:
+            self.counts.last_good = self._clock()
