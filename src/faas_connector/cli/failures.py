@@ -1,0 +1,62 @@
+"""How a command that fails says so: one line on stderr, and an exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import click
+
+from faas_connector.errors import ConfigError, ConnectorError, GatewayAuthError
+
+FAILED = 1
+"""Something failed, or nothing matched."""
+WRONG_USE = 2
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells report it."""
+
+HOW_TO_LOG_IN = (
+    "Get the password. Kubernetes: kubectl get secret -n openfaas basic-auth "
+    "-o jsonpath='{.data.basic-auth-password}' | base64 --decode. "
+    "faasd: sudo cat /var/lib/faasd/secrets/basic-auth-password. "
+    "Local gateway: the file given as its --basic-auth-password-file. "
+    "Then pass it with --password-file or -s, or store it once with: faas-cli login -g URL -s"
+)
+
+
+class CommandError(ConnectorError):
+    """A command did not do what it was asked for; the message is all that is shown."""
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """The line (without `Error:`) and the exit status of an error."""
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "faas-connector"
+        problem = one_line(error.format_message()).rstrip(".")
+        return f"{problem}; see {command} --help", WRONG_USE
+    if isinstance(error, click.ClickException):
+        return one_line(error.format_message()), error.exit_code
+    text = one_line(str(error))
+    if isinstance(error, GatewayAuthError) and "(401)" in text:
+        text = f"{_sentence(text)} {HOW_TO_LOG_IN}"
+    elif not isinstance(error, ConnectorError | OSError):
+        text = f"{type(error).__name__}: {text} (unexpected; see where with --debug)"
+    return text, WRONG_USE if isinstance(error, ConfigError) else FAILED
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def one_line(text: str) -> str:
+    """The text with every line break and run of blanks as one blank."""
+    return " ".join(text.split())
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in an exception group, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves(each)
+    else:
+        yield error

@@ -1,0 +1,59 @@
+"""Runs coroutines on the best loop there is, and ends them when the user says so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run(main: Coroutine[object, object, T]) -> T:
+    """Run to the end; Ctrl-C cancels it and raises KeyboardInterrupt."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main)
+
+
+def run_until_interrupted(main: Coroutine[object, object, None]) -> None:
+    """Run until Ctrl-C or SIGTERM, which cancel it and are its normal end.
+
+    What it holds is given back on the way out; a second signal no longer waits for that.
+    """
+    run(_until_interrupted(main))
+
+
+async def _until_interrupted(main: Coroutine[object, object, None]) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(main)
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+        task.cancel()
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not interrupted:
+            raise
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: PLC0415  # it isn't there on every platform
+
+        return uvloop.new_event_loop
+    return None
