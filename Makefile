@@ -1,0 +1,50 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := src tests examples benchmarks tools
+# Cut into words, so that `make dev ARGS="--stack stack.yaml"` works.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev check format test bench bench-quick soak clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## Create .venv with everything that development needs
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+dev: $(READY)  ## See an event reach a function: a local gateway, a function and a timer
+	@$(BIN)/faas-connector dev $(ARGS)
+
+check: $(READY)  ## Lint, formatting, strict types, floors, licences
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python tools/licences.py
+
+format: $(READY)  ## Bring the code into shape
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+test: $(READY)  ## Run all tests, several at a time
+	$(BIN)/pytest -n auto -m 'not soak' $(ARGS)
+
+bench: $(READY)  ## Measure everything, against peers where they are installed (long)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(READY)  ## The same with few rounds, in under two minutes
+	$(BIN)/python -m benchmarks --quick $(ARGS)
+
+soak: $(READY)  ## The tests that take hours: long fuzzing
+	FUZZ_SECONDS=3600 $(BIN)/pytest -n 2 -m 'soak or fuzz' --timeout=0 $(ARGS)
+
+clean:  ## Remove what was built
+	rm -rf $(VENV) dist build .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
