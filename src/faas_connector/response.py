@@ -26,7 +26,7 @@ class InvokerResponse(msgspec.Struct, frozen=True):
     call_id: str
     """The `X-Call-Id` that was sent: a UUID, the same in the gateway's and the function's logs."""
     duration: float
-    """Seconds from sending (not from waiting for a free place) to the end of the answer."""
+    """Seconds until the answer was complete, waiting for a free connection included."""
     status: int | None = None
     """HTTP status; None where there was no complete answer."""
     headers: Headers = _NO_HEADERS
