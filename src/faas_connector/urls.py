@@ -8,7 +8,7 @@ from faas_connector.errors import ConfigError
 from faas_connector.headers import is_text
 
 
-def check_gateway_url(url: object) -> SplitResult:
+def check_gateway_url(url: object, field: str = "gateway_url") -> SplitResult:
     """Take a gateway's address apart.
 
     Raises:
@@ -22,7 +22,7 @@ def check_gateway_url(url: object) -> SplitResult:
             raise ConfigError("must have no query and no fragment")
     except ConfigError as error:
         raise ConfigError(
-            f"gateway_url {error}, got {mask_url(url)!r}; for example 'http://127.0.0.1:8080'"
+            f"{field} {error}, got {mask_url(url)!r}; for example 'http://127.0.0.1:8080'"
         ) from None
     return parts
 

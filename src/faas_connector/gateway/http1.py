@@ -15,7 +15,6 @@ import msgspec
 
 from faas_connector.errors import (
     ConfigError,
-    ConnectionLostError,
     ProtocolError,
     ResponseTooLargeError,
 )
@@ -76,10 +75,10 @@ class ResponseParser:
     __slots__ = (
         "_body",
         "_buffer",
+        "_head_only",
         "_headers",
         "_max_body",
         "_max_head",
-        "_method",
         "_room",
         "_seen",
         "_status",
@@ -93,11 +92,11 @@ class ResponseParser:
         self._max_head = max_head_bytes
         self._max_body = max_body_bytes
         self._buffer = bytearray()
-        self.start("GET")
+        self.start()
 
-    def start(self, method: str) -> None:
-        """Get ready for the answer to a request of this method."""
-        self._method = method
+    def start(self, *, head_only: bool = False) -> None:
+        """Get ready for an answer; `head_only` when the request's method is HEAD."""
+        self._head_only = head_only
         self._room = self._max_head  # for all heads of this answer, 1xx included
         self._seen = 0  # how much of an incomplete head was searched
         self._status = 0
@@ -131,16 +130,11 @@ class ResponseParser:
             return None
         return self._read_body()
 
-    def eof(self) -> RawResponse:
-        """The peer has hung up: the answer, if it ends in this way.
-
-        Raises:
-            ConnectionLostError: the answer is not complete.
-        """
+    def eof(self) -> RawResponse | None:
+        """The peer has hung up: the answer, if it ends in this way; None if it is cut short."""
         if isinstance(self._body, UnboundedBody):
             return RawResponse(self._status, self._headers, self._body.end())
-        part = "within" if self.begun else "before"
-        raise ConnectionLostError(f"the peer hung up {part} its answer")
+        return None
 
     def _read_heads(self) -> bool:
         """Read heads out of the buffer up to the first that is not 1xx."""
@@ -187,7 +181,7 @@ class ResponseParser:
             length = content_length(head, repeats=True)
         except FramingError as error:
             raise ProtocolError(f"the answer's end is unclear: {error}") from None
-        if self._method == "HEAD" or code == b"304":
+        if self._head_only or code == b"304":
             length = 0
         elif code == b"204":
             # A peer that announces a body here may send one: nothing else may follow it.
@@ -293,6 +287,13 @@ class RequestParser:
     def idle(self) -> bool:
         """Whether no byte of a further request has come."""
         return self._match is None and not self._buffer
+
+    @property
+    def target(self) -> str | None:
+        """The target of the request whose body is being read, or was when an error came."""
+        if self._match is None or self._body is None:
+            return None
+        return self._match[2].decode("latin-1")
 
     def feed(self, data: bytes) -> None:
         """Take bytes off the connection."""

@@ -1,0 +1,210 @@
+"""One connection to the origin: writes a request, reads its answer, and says when it is free."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from math import inf
+from time import monotonic
+from typing import Final, Protocol, cast
+
+from faas_connector.errors import TransportError
+from faas_connector.gateway.http1 import RawResponse, ResponseParser
+from faas_connector.gateway.origin import Origin
+
+# Requests up to this size go out in one write; larger ones in slices, as fast as the peer reads.
+_SLICE: Final = 128 * 1024
+
+
+class Exchange:
+    """A request, and where its answer goes."""
+
+    __slots__ = ("answer", "body", "connection", "deadline", "head", "resent", "timeout")
+
+    def __init__(
+        self, answer: asyncio.Future[RawResponse], head: bytes, body: bytes, timeout: float | None
+    ) -> None:
+        self.answer = answer
+        self.head = head
+        self.body = body
+        self.timeout = timeout
+        self.deadline = inf
+        """On the monotonic clock; set once the exchange has a connection or may open one."""
+        self.connection: Connection | None = None
+        self.resent = False
+
+    def fail(self, error: TransportError) -> None:
+        """End without an answer, unless it has ended already."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class Owner(Protocol):
+    """Who is told about a connection."""
+
+    def made(self, connection: Connection) -> None:
+        """It is connected."""
+
+    def released(self, connection: Connection) -> None:
+        """Its answer is complete, and it can take another request."""
+
+    def lost(
+        self, connection: Connection, exchange: Exchange | None, cause: Exception | None
+    ) -> None:
+        """It has ended, maybe within an exchange."""
+
+    def watch(self, deadline: float) -> None:
+        """Look at `due` of every connection at this time, on the monotonic clock."""
+
+
+class Connection(asyncio.Protocol):
+    """A keep-alive connection that carries one exchange at a time.
+
+    Whatever is not a complete answer, at its right time and with nothing after it, closes it: so
+    no answer can go to another request.
+    """
+
+    __slots__ = (
+        "_heard_at",
+        "_origin",
+        "_owner",
+        "_parser",
+        "_paused",
+        "_peek",
+        "_read_timeout",
+        "_transport",
+        "_unsent",
+        "closed",
+        "deadline",
+        "exchange",
+        "sent_at",
+        "used",
+    )
+
+    _transport: asyncio.Transport
+    _peek: select.poll
+
+    def __init__(
+        self, owner: Owner, origin: Origin, parser: ResponseParser, read_timeout: float | None
+    ) -> None:
+        self._owner = owner
+        self._origin = origin
+        self._parser = parser
+        self._read_timeout = read_timeout
+        self._unsent: memoryview | None = None
+        self._paused = False
+        self._heard_at = inf
+        self.exchange: Exchange | None = None
+        self.used = False
+        """Whether it has carried an answer before."""
+        self.sent_at = 0.0
+        self.deadline = inf
+        """When it has been idle, or its exchange has lasted, for too long."""
+        self.closed = False
+        """Whether it is closed or being closed."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._peek = select.poll()
+        self._peek.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._owner.made(self)
+
+    def send(self, exchange: Exchange, now: float) -> None:
+        """Begin an exchange."""
+        self.exchange = exchange
+        exchange.connection = self
+        self.sent_at = now
+        self.deadline = exchange.deadline
+        self._heard_at = inf
+        head, body = exchange.head, exchange.body
+        self._parser.start(head_only=head.startswith(b"HEAD "))
+        if len(body) < _SLICE:
+            self._transport.write(head + body)
+        else:
+            self._unsent = memoryview(body)
+            self._transport.write(head)
+            self._send_more()
+
+    def _send_more(self) -> None:
+        while self._unsent is not None and not self._paused:
+            part, rest = self._unsent[:_SLICE], self._unsent[_SLICE:]
+            self._unsent = rest or None
+            self._transport.write(part)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._send_more()
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            self.close()  # nobody asked
+            return
+        try:
+            response = self._parser.feed(data)
+        except TransportError as error:
+            self.exchange = None
+            exchange.fail(type(error)(f"{self._origin}: {error}"))
+            self.close()
+            return
+        if response is not None:
+            self._complete(exchange, response)
+        elif self._read_timeout is not None:
+            self._heard_at = monotonic()
+            self._owner.watch(self._heard_at + self._read_timeout)
+
+    def eof_received(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and (response := self._parser.eof()) is not None:
+            self._complete(exchange, response)
+        self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        exchange, self.exchange = self.exchange, None
+        self._unsent = None
+        self._owner.lost(self, exchange, exc)
+
+    def _complete(self, exchange: Exchange, response: RawResponse) -> None:
+        self.exchange = None
+        if not exchange.answer.done():
+            exchange.answer.set_result(response)
+        if (
+            self._parser.keep_alive
+            and self._unsent is None
+            and not self._transport.get_write_buffer_size()
+        ):
+            self.used = True
+            self._owner.released(self)
+        else:
+            self.close()
+
+    @property
+    def begun(self) -> bool:
+        """Whether a byte of the answer has come."""
+        return self._parser.begun
+
+    def due(self) -> float:
+        """When to give up on it: idle, within an exchange, or silent within an answer."""
+        if self._read_timeout is None:
+            return self.deadline
+        return min(self.deadline, self._heard_at + self._read_timeout)
+
+    def quiet(self) -> bool:
+        """Whether nothing has come that the loop hasn't told yet, a hang-up included."""
+        return not self._peek.poll(0)
+
+    def abandon(self) -> Exchange | None:
+        """Close it; what it carried is no longer its business."""
+        exchange, self.exchange = self.exchange, None
+        self.close()
+        return exchange
+
+    def close(self) -> None:
+        """Close it at once; `Owner.lost` follows."""
+        self.closed = True
+        self._unsent = None
+        self._transport.abort()
