@@ -93,63 +93,82 @@ class _CallableMatcher(TopicMatcher):
         return self._matches(topic, pattern)
 
 
-class _FoldIndex:
-    def __init__(self, patterns: Iterable[str], fold: Callable[[str], str]) -> None:
-        self._fold = fold
-        self._patterns: dict[str, list[str]] = {}
-        for pattern in dict.fromkeys(patterns):
-            self._patterns.setdefault(fold(pattern), []).append(pattern)
+class _ExactIndex:
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._patterns = frozenset(patterns)
 
     def find(self, topic: str) -> Sequence[str]:
-        return self._patterns.get(self._fold(topic), ())
+        return (topic,) if topic in self._patterns else ()
 
 
-class _FoldMatcher(TopicMatcher):
-    def __init__(self, name: str, fold: Callable[[str], str]) -> None:
-        self.name = name
-        self._fold = fold
+class _ExactMatcher(TopicMatcher):
+    name = "exact"
 
     def __call__(self, topic: str, pattern: str) -> bool:
-        return self._fold(topic) == self._fold(pattern)
+        return topic == pattern
 
     def index(self, patterns: Iterable[str]) -> PatternIndex:
-        return _FoldIndex(patterns, self._fold)
+        return _ExactIndex(patterns)
+
+
+class _CaseInsensitiveIndex:
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._patterns: dict[str, list[str]] = {}
+        for pattern in dict.fromkeys(patterns):
+            self._patterns.setdefault(pattern.casefold(), []).append(pattern)
+
+    def find(self, topic: str) -> Sequence[str]:
+        return self._patterns.get(topic.casefold(), ())
+
+
+class _CaseInsensitiveMatcher(TopicMatcher):
+    name = "case-insensitive"
+
+    def __call__(self, topic: str, pattern: str) -> bool:
+        return topic.casefold() == pattern.casefold()
+
+    def index(self, patterns: Iterable[str]) -> PatternIndex:
+        return _CaseInsensitiveIndex(patterns)
 
 
 _GLOB_LITERAL_HEAD = re.compile(r"[^*?\[]*")
 _GLOB_LITERAL_TAIL = re.compile(r"[^*?\]]*\Z")
+# As fnmatch reads a class: a "]" that stands first belongs to it.
+_GLOB_CLASS = re.compile(r"\[!?+\]?+[^\]]*+\]")
 
 
 class _GlobIndex:
-    """Patterns by the longer of their literal head and tail, so that few are tried in full."""
+    """Patterns by their literal heads and tails, so that few are tried in full."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._literal: set[str] = set()
-        heads: dict[int, dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
-        tails: dict[int, dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+        # (length of head, length of tail) -> (head, tail) -> patterns
+        self._groups: dict[tuple[int, int], dict[tuple[str, str], list[str]]] = {}
+        # A pattern is compiled when it is first tried: compiling 10,000 would take a second.
+        self._compiled: dict[str, re.Pattern[str]] = {}
         for pattern in dict.fromkeys(patterns):
             head = _literal(_GLOB_LITERAL_HEAD, pattern)
             if head == pattern:
                 self._literal.add(pattern)
                 continue
             tail = _literal(_GLOB_LITERAL_TAIL, pattern)
-            groups, part = (heads, head) if len(head) >= len(tail) else (tails, tail)
-            group = groups.setdefault(len(part), {}).setdefault(part, [])
-            group.append((pattern, re.compile(fnmatch.translate(pattern))))
-        self._heads = tuple(heads.items())
-        self._tails = tuple(tails.items())
+            group = self._groups.setdefault((len(head), len(tail)), {})
+            group.setdefault((head, tail), []).append(pattern)
 
     def find(self, topic: str) -> Sequence[str]:
         found = [topic] if topic in self._literal else []
-        for length, group in self._heads:
-            for pattern, regex in group.get(topic[:length], ()):
-                if regex.match(topic):
-                    found.append(pattern)
-        for length, group in self._tails:
-            for pattern, regex in group.get(topic[-length:], ()):
-                if regex.match(topic):
-                    found.append(pattern)
+        for (head, tail), group in self._groups.items():
+            if tail > len(topic):
+                continue
+            tried = group.get((topic[:head], topic[len(topic) - tail :]), ())
+            found += [pattern for pattern in tried if self._regex(pattern).match(topic)]
         return found
+
+    def _regex(self, pattern: str) -> re.Pattern[str]:
+        regex = self._compiled.get(pattern)
+        if regex is None:
+            regex = self._compiled[pattern] = re.compile(fnmatch.translate(pattern))
+        return regex
 
 
 def _literal(regex: re.Pattern[str], pattern: str) -> str:
@@ -162,6 +181,13 @@ class _GlobMatcher(TopicMatcher):
 
     def __call__(self, topic: str, pattern: str) -> bool:
         return fnmatch.fnmatchcase(topic, pattern)
+
+    def check(self, pattern: str) -> None:
+        if "[" in _GLOB_CLASS.sub("", pattern):
+            raise ConfigError(
+                f"pattern {pattern!r}: a '[' is never closed, for example 'orders.[0-9]' "
+                "('[[]' stands for the character itself)"
+            )
 
     def index(self, patterns: Iterable[str]) -> PatternIndex:
         return _GlobIndex(patterns)
@@ -180,16 +206,17 @@ class _Node:
 
 
 class _LevelMatcher(TopicMatcher):
-    """Patterns of levels between separators: one wildcard for a level, one for the rest."""
+    """Patterns of levels between separators: one wildcard for a level, one for the rest.
 
-    def __init__(
-        self, name: str, separator: str, one: str, rest: str, *, rest_may_be_empty: bool
-    ) -> None:
-        self.name = name
-        self.separator = separator
-        self.one = one
-        self.rest = rest
-        self.rest_may_be_empty = rest_may_be_empty
+    A wildcard in a place where `check` refuses it is an ordinary character.
+    """
+
+    separator: str
+    one: str
+    rest: str
+    rest_may_be_empty: bool
+    levels_may_be_empty: bool
+    wildcards_hide_dollar: bool
 
     def __call__(self, topic: str, pattern: str) -> bool:
         return bool(self.index((pattern,)).find(topic))
@@ -200,6 +227,11 @@ class _LevelMatcher(TopicMatcher):
             raise ConfigError(
                 f"pattern {pattern!r}: {self.rest!r} may only be the last level, "
                 f"for example 'orders{self.separator}{self.rest}'"
+            )
+        if not self.levels_may_be_empty and "" in levels:
+            raise ConfigError(
+                f"pattern {pattern!r}: there must be something before, between and after each "
+                f"{self.separator!r}, for example 'orders{self.separator}{self.one}'"
             )
         for level in levels:
             if len(level) > 1 and (self.one in level or self.rest in level):
@@ -212,34 +244,54 @@ class _LevelMatcher(TopicMatcher):
         return _LevelIndex(patterns, self)
 
 
+class _MqttMatcher(_LevelMatcher):
+    """MQTT 5, 4.7: a wildcard at the first level does not match topics that begin with `$`."""
+
+    name = "mqtt"
+    separator, one, rest = "/", "+", "#"
+    rest_may_be_empty = levels_may_be_empty = wildcards_hide_dollar = True
+
+
+class _NatsMatcher(_LevelMatcher):
+    """NATS, "Subject-Based Messaging": no token of a subject is empty."""
+
+    name = "nats"
+    separator, one, rest = ".", "*", ">"
+    rest_may_be_empty = levels_may_be_empty = wildcards_hide_dollar = False
+
+
 class _LevelIndex:
     def __init__(self, patterns: Iterable[str], dialect: _LevelMatcher) -> None:
-        self._separator = dialect.separator
-        self._rest_may_be_empty = dialect.rest_may_be_empty
-        # MQTT 5, 4.7.2: a wildcard at the first level does not match topics that begin with "$".
-        self._hides_dollar = dialect.name == "mqtt"
+        self._dialect = dialect
         self._root = _Node()
+        separator, one, rest = dialect.separator, dialect.one, dialect.rest
         for pattern in patterns:
-            self._add(pattern, dialect)
-
-    def _add(self, pattern: str, dialect: _LevelMatcher) -> None:
-        node = self._root
-        for level in pattern.split(dialect.separator):
-            if level == dialect.rest:
+            node = self._root
+            levels = pattern.split(separator)
+            has_rest = levels[-1] == rest
+            for level in levels[:-1] if has_rest else levels:
+                if level == one:
+                    child = node.any_level
+                    if child is None:
+                        child = node.any_level = _Node()
+                else:
+                    child = node.levels.get(level)
+                    if child is None:
+                        child = node.levels[level] = _Node()
+                node = child
+            if has_rest:
                 node.rest = pattern
-                return
-            if level == dialect.one:
-                node.any_level = node.any_level or _Node()
-                node = node.any_level
             else:
-                node = node.levels.setdefault(level, _Node())
-        node.ends = pattern
+                node.ends = pattern
 
     def find(self, topic: str) -> Sequence[str]:
+        levels = topic.split(self._dialect.separator)
+        if "" in levels and not self._dialect.levels_may_be_empty:
+            return ()
         found: list[str] = []
         nodes = [self._root]
-        hidden = self._hides_dollar and topic.startswith("$")
-        for level in topic.split(self._separator):
+        hidden = self._dialect.wildcards_hide_dollar and topic.startswith("$")
+        for level in levels:
             reached: list[_Node] = []
             for node in nodes:
                 if node.rest is not None and not hidden:
@@ -253,20 +305,16 @@ class _LevelIndex:
         for node in nodes:
             if node.ends is not None:
                 found.append(node.ends)
-            if node.rest is not None and self._rest_may_be_empty:
+            if node.rest is not None and self._dialect.rest_may_be_empty:
                 found.append(node.rest)
         return found
 
 
-def _same(topic: str) -> str:
-    return topic
-
-
-TopicMatcher.EXACT = _FoldMatcher("exact", _same)
-TopicMatcher.CASE_INSENSITIVE = _FoldMatcher("case-insensitive", str.casefold)
+TopicMatcher.EXACT = _ExactMatcher()
+TopicMatcher.CASE_INSENSITIVE = _CaseInsensitiveMatcher()
 TopicMatcher.GLOB = _GlobMatcher()
-TopicMatcher.MQTT = _LevelMatcher("mqtt", "/", "+", "#", rest_may_be_empty=True)
-TopicMatcher.NATS = _LevelMatcher("nats", ".", "*", ">", rest_may_be_empty=False)
+TopicMatcher.MQTT = _MqttMatcher()
+TopicMatcher.NATS = _NatsMatcher()
 
 _BUILT_IN = {
     matcher.name: matcher
