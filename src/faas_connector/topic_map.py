@@ -8,8 +8,10 @@ from faas_connector.contract import FunctionContract
 from faas_connector.matching import TopicMatcher
 from faas_connector.names import FunctionName
 
-# Topics may come from outside without end, so what was found for them is forgotten at times.
+# Topics may come from outside, without end and of any length: what was found for them is forgotten
+# at times, and never remembered for long ones.
 _MOST_REMEMBERED = 16_384
+_LONGEST_REMEMBERED = 256
 
 
 class TopicMap:
@@ -21,7 +23,7 @@ class TopicMap:
         ['printer']
     """
 
-    __slots__ = ("_by_pattern", "_found", "_index", "functions", "matcher", "missing")
+    __slots__ = ("_by_pattern", "_found", "_index", "_position", "functions", "matcher", "missing")
 
     def __init__(
         self,
@@ -37,14 +39,17 @@ class TopicMap:
             matcher: how topics are compared with what the functions ask for.
             missing: those that lately vanished from the gateway's list; they are not called.
         """
-        self.functions: tuple[FunctionContract, ...] = tuple(functions)
+        # A function that is listed twice counts once.
+        by_name = {function.name: function for function in functions}
+        self.functions: tuple[FunctionContract, ...] = tuple(by_name.values())
         self.missing: tuple[FunctionContract, ...] = tuple(missing)
         self.matcher = matcher
         by_pattern: dict[str, list[FunctionContract]] = {}
         for function in self.functions:
-            for pattern in function.topics:
+            for pattern in dict.fromkeys(function.topics):
                 by_pattern.setdefault(pattern, []).append(function)
-        self._by_pattern = by_pattern
+        self._position = {name: position for position, name in enumerate(by_name)}
+        self._by_pattern = {pattern: tuple(found) for pattern, found in by_pattern.items()}
         self._index = matcher.index(by_pattern)
         self._found: dict[str, tuple[FunctionContract, ...]] = {}
 
@@ -55,19 +60,26 @@ class TopicMap:
 
     def _search(self, topic: str) -> tuple[FunctionContract, ...]:
         patterns = self._index.find(topic)
-        if len(patterns) == 1:
-            found = tuple(self._by_pattern[patterns[0]])
+        if not patterns:
+            found: tuple[FunctionContract, ...] = ()
+        elif len(patterns) == 1:
+            found = self._by_pattern[patterns[0]]
         else:
-            by_name = {
-                function.name: function
-                for pattern in patterns
-                for function in self._by_pattern[pattern]
-            }
-            found = tuple(by_name.values())
-        if len(self._found) >= _MOST_REMEMBERED:
-            self._found.clear()
-        self._found[topic] = found
+            found = self._merge(patterns)
+        if len(topic) <= _LONGEST_REMEMBERED:
+            if len(self._found) >= _MOST_REMEMBERED:
+                self._found.clear()
+            self._found[topic] = found
         return found
+
+    def _merge(self, patterns: Iterable[str]) -> tuple[FunctionContract, ...]:
+        position = self._position
+        by_position = {
+            position[function.name]: function
+            for pattern in patterns
+            for function in self._by_pattern[pattern]
+        }
+        return tuple(by_position[each] for each in sorted(by_position))
 
     @property
     def topics(self) -> tuple[str, ...]:
