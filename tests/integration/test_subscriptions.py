@@ -73,7 +73,7 @@ async def test_a_callable_that_returns_a_coroutine_is_awaited(threads_before):
         heard.append(each)
 
     subscriptions = Subscriptions(Limits())
-    subscriptions.add(lambda each: later(each))
+    subscriptions.add(lambda each: later(each))  # noqa: PLW0108 - a coroutine that nothing shows
     await publish(subscriptions, response(1))
     await subscriptions.aclose(5)
     assert ids(heard) == [1]
