@@ -1,0 +1,71 @@
+"""Nothing that a test started may outlive it: no task, no thread, no socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import inspect
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+# Seconds in which what is closing already must be closed.
+_GRACE = 2.0
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+def _sockets() -> set[str]:
+    """The sockets of this process, where the system lists them."""
+    found: set[str] = set()
+    for descriptor in _DESCRIPTORS.iterdir() if _DESCRIPTORS.exists() else ():
+        with contextlib.suppress(OSError):  # the one that lists them is closed by now
+            found.add(str(descriptor.readlink()))
+    return {target for target in found if target.startswith("socket:")}
+
+
+def _open() -> set[object]:
+    return {*threading.enumerate(), *_sockets()}
+
+
+def _left(before: set[object]) -> set[object]:
+    left = _open() - before
+    if left:
+        gc.collect()
+        left = _open() - before
+    return left
+
+
+@pytest.fixture
+async def _no_task_is_left():
+    """Set up first and torn down last, so that other fixtures have ended what is theirs."""
+    before = _open()
+    yield
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _GRACE
+    while True:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        left = _left(before)
+        if not tasks and not left:
+            return
+        if loop.time() > deadline:
+            pytest.fail(f"left behind: {[*tasks, *left]}")
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request):
+    """Fail whoever leaks a task, a thread or a socket."""
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("_no_task_is_left")
+        yield
+        return
+    before = _open()
+    yield
+    deadline = time.monotonic() + _GRACE
+    while (left := _left(before)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if left:
+        pytest.fail(f"left behind: {left}")
