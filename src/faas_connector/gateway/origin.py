@@ -36,7 +36,7 @@ class Origin:
         parts = check_gateway_url(url, field)
         return cls(
             parts.scheme,
-            parts.hostname or "",
+            (parts.hostname or "").replace("%25", "%"),  # before a zone (RFC 6874)
             parts.port or _PORTS[parts.scheme],
             parts.path.rstrip("/"),
         )
@@ -44,7 +44,7 @@ class Origin:
     @property
     def host_header(self) -> str:
         """The value of the `Host` field."""
-        host, _, _ = self.host.partition("%")  # a zone means nothing to the peer (RFC 6874, 1)
+        host, _, _ = self.host.partition("%")  # a zone means nothing to the peer (RFC 6874, 4)
         if ":" in host:
             host = f"[{host}]"
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
