@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 from faas_connector.errors import ConfigError
 
@@ -17,7 +18,8 @@ _TEXT = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
 class Headers(Mapping[str, str]):
     """Header fields of a response: a read-only mapping whose names ignore case.
 
-    A field that came several times gives its first value; `get_all` gives every one.
+    A field that came several times gives its first value; `get_all` gives every one. Iterating
+    gives the names in lower case. It equals any mapping of the same names, in any case, and values.
     """
 
     __slots__ = ("_fields", "_index")
@@ -56,6 +58,16 @@ class Headers(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._by_name())
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Headers):
+            return self._by_name() == other._by_name()
+        if isinstance(other, Mapping):
+            return self == Headers(cast("Mapping[str, str]", other).items())
+        return NotImplemented
+
+    # Equal mappings may differ in the case of their names, and a dict has no hash either.
+    __hash__ = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         return f"Headers({list(self._fields)!r})"
 
@@ -85,5 +97,13 @@ def encode_field(name: str, value: str) -> tuple[tuple[str, str], ...]:
         )
     if _TEXT.fullmatch(value):
         return ((name, value),)
-    encoded = b64encode(value.encode("utf-8", "surrogateescape")).decode("ascii")
-    return ((name, encoded), (f"{name}-Enc", "b64"))
+    return ((name, b64encode(_bytes(value)).decode("ascii")), (f"{name}-Enc", "b64"))
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        # What Python decoded from an argument that is no UTF-8 becomes those bytes again.
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        # JSON may hold half of a surrogate pair.
+        return text.encode("utf-8", "surrogatepass")
