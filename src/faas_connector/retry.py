@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 from faas_connector.errors import ConfigError
 
@@ -27,6 +30,13 @@ class RetryPolicy:
     """How often and how soon a failed call is tried again.
 
     A bare `invoke` never retries (`RetryPolicy.none()`).
+
+    Raises:
+        ConfigError: a value can't work; the message names it and a right one.
+
+    Example:
+        >>> RetryPolicy(min_wait=0.5, backoff=Backoff.EXPONENTIAL).wait(attempt=3, chance=0.0)
+        2.0
     """
 
     attempts: int = 5
@@ -40,23 +50,36 @@ class RetryPolicy:
     codes: frozenset[int] | None = None
     """Statuses of the function that are tried again; None means 408, 425, 429 and 5xx."""
     max_age: float = 3600.0
-    """Seconds after which an event is not tried again."""
+    """Seconds after which an event is not tried again; `math.inf` for no limit."""
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
+        if not _is_whole(self.attempts) or self.attempts < 1:
             raise ConfigError(
-                f"retry.attempts must be 1 or more, got {self.attempts} "
+                f"retry.attempts must be a whole number, 1 or more, got {self.attempts!r} "
                 "(to switch retries off use RetryPolicy.none())"
             )
-        if not 0 <= self.min_wait <= self.max_wait:
+        if not (
+            _is_number(self.min_wait)
+            and _is_number(self.max_wait)
+            and 0 <= self.min_wait <= self.max_wait < math.inf
+        ):
             raise ConfigError(
-                "retry.min_wait must be from 0 to max_wait, got "
-                f"min_wait={self.min_wait} and max_wait={self.max_wait}; for example 1.0 and 30.0"
+                "retry.min_wait must be from 0 to max_wait, in seconds, got "
+                f"min_wait={self.min_wait!r} and max_wait={self.max_wait!r}; "
+                "for example 1.0 and 30.0"
             )
-        if not self.max_age > 0:
+        backoff: object = self.backoff
+        if not isinstance(backoff, Backoff):
             raise ConfigError(
-                f"retry.max_age must be more than 0 seconds, got {self.max_age}; for example 3600.0"
+                f"retry.backoff must be a Backoff, got {backoff!r}; for example Backoff.FULL"
             )
+        if not _is_number(self.max_age) or not self.max_age > 0:
+            raise ConfigError(
+                "retry.max_age must be more than 0 seconds, "
+                f"got {self.max_age!r}; for example 3600.0"
+            )
+        if self.codes is not None:
+            object.__setattr__(self, "codes", _checked_codes(self.codes))
 
     @classmethod
     def none(cls) -> RetryPolicy:
@@ -80,3 +103,20 @@ class RetryPolicy:
         if self.codes is not None:
             return status in self.codes
         return status in {408, 425, 429} or 500 <= status <= 599
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return _is_whole(value) or isinstance(value, float)
+
+
+def _checked_codes(codes: object) -> frozenset[int]:
+    found = frozenset(cast("Iterable[object]", codes)) if isinstance(codes, Iterable) else None
+    if found is None or not all(isinstance(code, int) and 100 <= code <= 599 for code in found):
+        raise ConfigError(
+            f"retry.codes must be HTTP statuses, got {codes!r}; for example frozenset({{429, 503}})"
+        )
+    return cast("frozenset[int]", found)
