@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from faas_connector.errors import ConfigError
@@ -15,7 +16,7 @@ def check_gateway_url(url: object, field: str = "gateway_url") -> SplitResult:
         ConfigError: what is wrong with it, and a right example. A password in it is not shown.
     """
     try:
-        parts = _split_http(url)
+        parts = split_http_url(url)
         if parts.username is not None or parts.password is not None:
             raise ConfigError("must not hold credentials (use auth=BasicAuth(user, password))")
         if parts.query or parts.fragment:
@@ -34,7 +35,7 @@ def check_callback_url(url: object) -> None:
         ConfigError: what is wrong with it, and a right example.
     """
     try:
-        _split_http(url)
+        split_http_url(url)
     except ConfigError as error:
         raise ConfigError(
             f"callback_url {error}, got {mask_url(url)!r}; "
@@ -42,7 +43,12 @@ def check_callback_url(url: object) -> None:
         ) from None
 
 
-def _split_http(url: object) -> SplitResult:
+def split_http_url(url: object) -> SplitResult:
+    """Take any http or https address apart.
+
+    Raises:
+        ConfigError: what is wrong with it, as the end of a sentence; the caller says of what.
+    """
     if not isinstance(url, str):
         raise ConfigError("must be text")
     if not is_text(url) or " " in url or "\t" in url:
@@ -61,10 +67,18 @@ def _split_http(url: object) -> SplitResult:
     return parts
 
 
+_SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*://)?")
+
+
 def mask_url(url: object) -> object:
-    """The URL with its user and password replaced by `***`; anything else as it is."""
+    """The URL with its user and password replaced by `***`; anything else as it is.
+
+    Everything before the last `@` counts as such: people paste passwords that no URL may hold.
+    """
+    if isinstance(url, bytes):
+        url = url.decode("latin-1")
     if not isinstance(url, str) or "@" not in url:
         return url
     before, _, after = url.rpartition("@")
-    scheme, mark, _ = before.rpartition("://")
-    return f"{scheme}{mark}***@{after}"
+    scheme = _SCHEME.match(before)
+    return f"{scheme[0] if scheme else ''}***@{after}"
