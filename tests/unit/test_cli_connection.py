@@ -26,8 +26,13 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def connect(home: Path, environ: dict[str, str] | None = None, **flags) -> Connection:
-    return connection(GatewayFlags(**flags), environ or {}, home=home, folder=home)
+def connect(
+    home: Path, environ: dict[str, str] | None = None, password: str | None = None, **flags
+) -> Connection:
+    flags = GatewayFlags(**flags, password_stdin=password is not None)
+    return connection(
+        flags, environ or {}, home=home, folder=home, read_password=lambda: f"{password}\n"
+    )
 
 
 def headers(connection: Connection) -> dict[str, str]:

@@ -36,13 +36,13 @@ class GatewayFlags:
     gateway: str | None = None
     username: str | None = None
     password_file: str | None = None
-    password: str | None = None
-    """What came by standard input."""
+    password_stdin: bool = False
     token: str | None = None
     """The token, or `@FILE`."""
     namespaces: tuple[str, ...] = ()
     tls_no_verify: bool = False
     ca_file: str | None = None
+    matcher: str = "exact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +55,19 @@ class Connection:
     """None where there are no credentials."""
 
 
+@dataclass(frozen=True, slots=True)
+class _FoundAuth:
+    value: BasicAuth | BearerToken
+    origin: str
+
+
 def connection(
-    flags: GatewayFlags, environ: Mapping[str, str], *, home: Path, folder: Path
+    flags: GatewayFlags,
+    environ: Mapping[str, str],
+    *,
+    home: Path,
+    folder: Path,
+    read_password: Callable[[], str],
 ) -> Connection:
     """Settings for a command that runs until it is stopped.
 
@@ -65,20 +76,28 @@ def connection(
         environ: the environment.
         home: the user's home folder.
         folder: the current folder.
+        read_password: gives what comes by standard input; called for `--password-stdin` only.
 
     Raises:
         ConfigError: a setting can't work; the message names the flag, variable or file.
     """
     url, gateway_origin = _gateway(flags, environ)
-    auth, auth_origin = _credentials(flags, environ, url, login_path(environ, home, folder))
+    auth = _auth_of_flags(flags, read_password)
+    if auth is None:
+        auth = _auth_of_others(environ, url, login_path(environ, home, folder))
     config = replace(
         environment_settings(environ),
         gateway_url=url,
-        auth=auth,
+        auth=auth.value if auth else None,
         namespaces=flags.namespaces or None,
         tls=_tls(flags) if urlsplit(url).scheme == "https" else None,
+        topic_matcher=flags.matcher,
     )
-    return Connection(config=config, gateway_origin=gateway_origin, auth_origin=auth_origin)
+    return Connection(
+        config=config,
+        gateway_origin=gateway_origin,
+        auth_origin=auth.origin if auth else None,
+    )
 
 
 def impatient(config: ControllerConfig) -> ControllerConfig:
@@ -114,32 +133,38 @@ def _holds_credentials(url: str) -> bool:
         return False
 
 
-def _credentials(
-    flags: GatewayFlags, environ: Mapping[str, str], url: str, logins: Path
-) -> tuple[BasicAuth | BearerToken | None, str | None]:
+def _auth_of_flags(flags: GatewayFlags, read_password: Callable[[], str]) -> _FoundAuth | None:
     if flags.token is not None:
-        if flags.username or flags.password_file or flags.password is not None:
+        if flags.username or flags.password_file or flags.password_stdin:
             raise ConfigError("--token goes alone, without --username and a password")
-        return _token(flags.token), "--token"
-    if flags.password_file is not None and flags.password is not None:
+        return _FoundAuth(_token(flags.token), "--token")
+    if flags.password_file is not None and flags.password_stdin:
         raise ConfigError("give one password: --password-file or --password-stdin")
     user = flags.username or DEFAULT_USER
     if flags.password_file is not None:
-        return BasicAuth(user, SecretFile(flags.password_file)), "--password-file"
-    if flags.password == "":
-        raise ConfigError("--password-stdin: standard input was empty; write the password into it")
-    if flags.password is not None:
-        return BasicAuth(user, flags.password), "--password-stdin"
+        return _FoundAuth(BasicAuth(user, SecretFile(flags.password_file)), "--password-file")
+    if flags.password_stdin:
+        return _FoundAuth(BasicAuth(user, _given(read_password())), "--password-stdin")
     if flags.username is not None:
         raise ConfigError(
             "--username needs a password: --password-file FILE, or --password-stdin, "
             "for example: faas-connector topics -u admin -s < password.txt"
         )
+    return None
+
+
+def _given(password: str) -> str:
+    if not password.strip():
+        raise ConfigError("--password-stdin: standard input was empty; write the password into it")
+    return password.strip()
+
+
+def _auth_of_others(environ: Mapping[str, str], url: str, logins: Path) -> _FoundAuth | None:
     if auth := BasicAuth.from_env(environ):
-        return auth, "$basic_auth and $secret_mount_path"
+        return _FoundAuth(auth, "$basic_auth and $secret_mount_path")
     if login := stored_login(url, logins):
-        return login, f"the login that faas-cli stored in {logins}"
-    return None, None
+        return _FoundAuth(login, f"the login that faas-cli stored in {logins}")
+    return None
 
 
 def _token(text: str) -> BearerToken:

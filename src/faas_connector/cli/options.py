@@ -6,12 +6,15 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
 from faas_connector.cli.connection import Connection, GatewayFlags, connection
+from faas_connector.durations import parse_duration
+from faas_connector.errors import ConfigError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,29 +34,47 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def gateway_options(command: Callable[Concatenate[Connection, P], R]) -> Callable[P, R]:
+def duration(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    """The callback of an option that takes a time in Go's spelling; gives seconds."""
+    if text is None:
+        return None
+    try:
+        seconds = parse_duration(text)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from error
+    if not seconds:
+        raise click.BadParameter(f"{text!r} must be longer than 0; for example '10s'")
+    return seconds
+
+
+MATCHERS = ("exact", "case-insensitive", "glob", "mqtt", "nats")
+_MATCHER = click.option(
+    "-m", "--matcher", type=click.Choice(MATCHERS), default="exact", metavar="NAME",
+    help=f"How topics are compared: {', '.join(MATCHERS)}.",
+)  # fmt: skip
+
+
+def gateway_options(command: Callable[Concatenate[GatewayFlags, P], R]) -> Callable[P, R]:
     """Give a command the options of the gateway; it gets what they say as first argument."""
 
     @functools.wraps(command)
-    def with_connection(*args: P.args, **options: P.kwargs) -> R:
-        flags = _take_flags(options)
-        found = connection(flags, os.environ, home=Path.home(), folder=Path.cwd())
-        return command(found, *args, **options)
+    def with_flags(*args: P.args, **options: P.kwargs) -> R:
+        taken = {field.name: options.pop(field.name) for field in fields(GatewayFlags)}
+        flags = GatewayFlags(**taken)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        return command(flags, *args, **options)
 
-    decorated: Callable[P, R] = with_connection
-    for option in reversed(_OPTIONS):
+    decorated: Callable[P, R] = with_flags
+    for option in (_MATCHER, *reversed(_OPTIONS)):
         decorated = option(decorated)
     return decorated
 
 
-def _take_flags(options: dict[str, object]) -> GatewayFlags:
-    reads_password = options.pop("password_stdin")
-    taken = {
-        name: options.pop(name)
-        for name in (
-            "gateway", "username", "password_file", "token", "namespaces", "tls_no_verify",
-            "ca_file",
-        )
-    }  # fmt: skip
-    password = sys.stdin.read().strip() if reads_password else None
-    return GatewayFlags(password=password, **taken)  # type: ignore[arg-type]
+def connect(flags: GatewayFlags) -> Connection:
+    """What the flags, this process's environment and the stored login say.
+
+    Raises:
+        ConfigError: a setting can't work.
+    """
+    return connection(
+        flags, os.environ, home=Path.home(), folder=Path.cwd(), read_password=sys.stdin.read
+    )

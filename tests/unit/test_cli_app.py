@@ -1,0 +1,149 @@
+"""The group of commands: help, versions, wrong use, and errors as exit statuses."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import click
+import pytest
+
+from faas_connector._version import __version__
+from faas_connector.cli import failures
+from faas_connector.cli.app import COMMANDS, run
+from faas_connector.errors import (
+    ConfigError,
+    ConnectorError,
+    GatewayAuthError,
+    GatewayUnavailableError,
+)
+
+
+@pytest.mark.parametrize("name", [None, *COMMANDS])
+def test_help_fits_a_screen_and_shows_an_example(name, capsys):
+    assert run([*([name] if name else []), "--help"]) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 80
+    assert f"\n    faas-connector {name or 'topics'}" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_takes_debug_in_any_place(name):
+    command = importlib.import_module(f"faas_connector.cli.{COMMANDS[name].module}").command
+    assert command.name == name
+    assert "--debug" in {option for each in command.params for option in each.opts}
+
+
+def test_version(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"faas-connector {__version__}\n"
+
+
+def test_without_arguments_the_help_is_shown(capsys):
+    assert run([]) == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["invok"], ["no command 'invok'; did you mean 'invoke'?", "faas-connector --help"]),
+        (["zzzzzz"], ["no command 'zzzzzz'; known: tester, invoke"]),
+        (["topics", "--jsn"], ["--jsn", "faas-connector topics --help"]),
+        (["invoke"], ["TOPIC", "faas-connector invoke --help"]),
+        (["invoke", "t", "-", "-s"], ["standard input can't be both"]),
+        (["invoke", "t", "-H", "x"], ["'x' is no header"]),
+        (["invoke", "t", "-H", "x=1", "-H", "X: 2"], ["'X' is given twice"]),
+        (["invoke", "t", "--callback-url", "http://a"], ["--callback-url needs --async"]),
+        (["topics", "-g", "gateway:8080"], ["--gateway", "http://127.0.0.1:8080"]),
+        (["topics", "-u", "eve"], ["--username needs a password"]),
+        (["topics", "--matcher", "regex"], ["regex", "glob"]),
+    ],
+)
+def test_wrong_use_is_one_line_and_2(arguments, parts, capsys):
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert captured.err.startswith("Error: ")
+    assert captured.err.count("\n") == 1
+    for part in parts:
+        assert part in captured.err
+
+
+def describe(error: Exception) -> tuple[str, int]:
+    return failures.describe(error)
+
+
+def test_errors_and_their_status():
+    assert describe(ConfigError("a\nb")) == ("a b", 2)
+    assert describe(ConnectorError("a")) == ("a", 1)
+    assert describe(GatewayUnavailableError("gone")) == ("gone", 1)
+    assert describe(click.FileError("f", "why"))[1] == 1
+    text, status = describe(KeyError("oops"))
+    assert (status, text.startswith("KeyError: 'oops'")) == (1, True)
+    assert "--debug" in text
+
+
+def test_a_401_says_how_to_get_the_password():
+    text, status = describe(GatewayAuthError("http://g refused the credentials (401)"))
+    assert status == 1
+    assert text.startswith("http://g refused the credentials (401). Get the password.")
+    for way in (
+        "kubectl get secret -n openfaas basic-auth",
+        "base64 --decode",
+        "sudo cat /var/lib/faasd/secrets/basic-auth-password",
+        "faas-cli login",
+        "--password-file",
+    ):
+        assert way in text
+    assert "kubectl" not in describe(GatewayAuthError("http://g forbids this (403)"))[0]
+
+
+def test_errors_in_groups_are_told_one_by_one():
+    group = ExceptionGroup("g", [ConfigError("a"), ExceptionGroup("h", [ConnectorError("b")])])
+    assert [str(error) for error in failures.leaves(group)] == ["a", "b"]
+
+
+@pytest.fixture
+def failing_command(monkeypatch):
+    def install(error: BaseException) -> None:
+        def fail(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr("faas_connector.cli.topics.run", fail)
+        monkeypatch.setattr("faas_connector.cli.topics._look", lambda _: None)
+
+    return install
+
+
+def test_tracebacks_only_with_debug(failing_command, capsys):
+    failing_command(RuntimeError("oops"))
+    assert run(["topics"]) == 1
+    assert capsys.readouterr().err.startswith("Error: RuntimeError: oops")
+    for arguments in (["--debug", "topics"], ["topics", "--debug"]):
+        assert run(arguments) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("Traceback")
+        assert error.splitlines()[-1].startswith("Error: RuntimeError: oops")
+
+
+def test_an_interrupt_is_130_and_says_nothing(failing_command, capsys):
+    failing_command(KeyboardInterrupt())
+    assert run(["topics"]) == 130
+    assert capsys.readouterr() == ("", "\n")  # a new line after the terminal's ^C
+
+
+def test_help_imports_neither_asyncio_nor_a_command():
+    code = (
+        "import sys; from faas_connector.cli.app import run; run(['--help']); "
+        "print([name for name in sys.modules if name.startswith('faas_connector.cli.')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
+    )
+    loaded = done.stdout.splitlines()[-1]
+    assert "cli.app" in loaded
+    assert not any(f"cli.{entry.module}'" in loaded for entry in COMMANDS.values())

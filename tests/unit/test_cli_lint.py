@@ -1,0 +1,106 @@
+"""Annotations of a stack.yaml, with the line of each mistake."""
+
+from __future__ import annotations
+
+import pytest
+
+from faas_connector.cli.app import run
+from faas_connector.cli.lint import lint_stack
+from faas_connector.local.stack import read_stack
+from faas_connector.matching import TopicMatcher
+
+HEAD = "provider:\n  name: openfaas\nfunctions:\n"
+GOOD = """\
+  good:
+    lang: python3-http
+    handler: ./good
+    image: good:latest
+    annotations:
+      topic: payment.received, payment.refused
+      com.openfaas.retry.attempts: 10
+"""
+BAD = """\
+  bad:
+    lang: python3-http
+    handler: ./bad
+    image: bad:latest
+    annotations:
+      topic: payment.received
+      com.openfaas.retry.atempts: 10
+      faas-connector.timeout: 30
+      example.com/owner: eve
+"""
+
+
+@pytest.fixture
+def stack(tmp_path):
+    def write(text: str) -> str:
+        path = tmp_path / "stack.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def findings(path: str, matcher: TopicMatcher = TopicMatcher.EXACT) -> tuple[str, ...]:
+    return lint_stack(read_stack(path, {}), matcher=matcher).findings
+
+
+def test_a_good_stack(stack):
+    assert findings(stack(HEAD + GOOD)) == ()
+
+
+def test_mistakes_come_with_their_line_and_the_nearest_right_name(stack):
+    path = stack(HEAD + GOOD + BAD)
+    misspelt, unparsable = findings(path)
+    assert misspelt.startswith(f"{path}:17: bad: annotation com.openfaas.retry.atempts: is unknown")
+    assert "did you mean 'com.openfaas.retry.attempts'?" in misspelt
+    assert unparsable.startswith(f"{path}:18: bad: annotation faas-connector.timeout: '30' is no")
+    assert "'30s'" in unparsable
+
+
+def test_a_field_that_is_ignored_is_a_mistake(stack):
+    path = stack(HEAD + GOOD.replace("annotations:", "anotations:"))
+    (finding,) = findings(path)
+    assert finding.startswith(f"{path}:8: ")
+    assert "did you mean 'annotations'?" in finding
+
+
+def test_patterns_are_read_in_the_dialect_of_the_matcher(stack):
+    path = stack(HEAD + GOOD.replace("payment.received,", "'#/a,").replace("refused", "refused'"))
+    assert findings(path) == ()
+    (finding,) = findings(path, TopicMatcher.MQTT)
+    assert finding.startswith(f"{path}:9: good: annotation topic: pattern '#/a'")
+
+
+def test_the_command_fails_on_mistakes_and_not_without(stack, capsys):
+    assert run(["check", "--stack", stack(HEAD + GOOD)]) == 0
+    assert "1 function, of which 1 ask for topics; 0 mistakes" in capsys.readouterr().out
+
+    path = stack(HEAD + GOOD + BAD)
+    assert run(["check", "--stack", path]) == 1
+    captured = capsys.readouterr()
+    assert f"{path}:17: bad: " in captured.out
+    assert "ok      good: payment.received, payment.refused" in captured.out
+    assert captured.err == f"Error: {path} has 2 mistakes; mend the lines above\n"
+
+
+def test_the_command_needs_no_gateway_settings(stack, monkeypatch, capsys):
+    monkeypatch.setenv("OPENFAAS_URL", "no url")
+    monkeypatch.setenv("topic_delimiter", ";")
+    path = stack(HEAD + GOOD.replace("received,", "received;"))
+    assert run(["check", "--stack", path]) == 0
+    assert "payment.received, payment.refused" in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_stack(stack, capsys):
+    path = stack("functions:\n  - [\n")
+    assert run(["check", "--stack", path]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"Error: {path}:")
+    assert error.count("\n") == 1
+
+
+def test_a_file_that_is_not_there(capsys):
+    assert run(["check", "--stack", "/nowhere/stack.yaml"]) == 2
+    assert "there is no file '/nowhere/stack.yaml'" in capsys.readouterr().err
