@@ -15,7 +15,6 @@ from faas_connector.local.definition import LocalFunction
 from faas_connector.local.gateway import LocalGateway
 from faas_connector.sync import Controller
 
-
 slow_began = threading.Event()
 
 
