@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import gc
 import inspect
+import os
+import socket
 import threading
 import time
 from pathlib import Path
@@ -22,8 +24,21 @@ def _sockets() -> set[str]:
     found: set[str] = set()
     for descriptor in _DESCRIPTORS.iterdir() if _DESCRIPTORS.exists() else ():
         with contextlib.suppress(OSError):  # the one that lists them is closed by now
-            found.add(str(descriptor.readlink()))
-    return {target for target in found if target.startswith("socket:")}
+            target = str(descriptor.readlink())
+            if target.startswith("socket:") and not _is_uvloops(int(descriptor.name)):
+                found.add(target)
+    return found
+
+
+def _is_uvloops(descriptor: int) -> bool:
+    """Whether it is of the pair that uvloop makes each time when it is run."""
+    try:
+        if not type(asyncio.get_running_loop()).__module__.startswith("uvloop"):
+            return False
+    except RuntimeError:
+        return False
+    with socket.socket(fileno=os.dup(descriptor)) as found:
+        return found.family is socket.AF_UNIX and not found.getsockname()
 
 
 def _open() -> set[object]:

@@ -26,7 +26,9 @@ def connect_error(origin: Origin, cause: BaseException, *, again: bool = False) 
         cause: what the system said.
         again: whether the request had been sent before, on a connection that was lost.
     """
-    return _no_connection(origin, *_explain(origin, cause), again=again)
+    error = _no_connection(origin, *_explain(origin, cause), again=again)
+    error.__cause__ = cause
+    return error
 
 
 def late_error(origin: Origin, seconds: float, *, again: bool = False) -> TransportError:
@@ -49,9 +51,11 @@ def lost_error(origin: Origin, cause: BaseException | None, *, begun: bool) -> T
         return connect_error(origin, cause)
     reason = f" ({_os_reason(cause)})" if isinstance(cause, OSError) else ""
     part = "within" if begun else "before"
-    return ConnectionLostError(
+    error = ConnectionLostError(
         f"{origin} hung up {part} its answer{reason}; the function may have run or not"
     )
+    error.__cause__ = cause
+    return error
 
 
 def _explain(origin: Origin, cause: BaseException) -> tuple[str, str]:
