@@ -1,6 +1,7 @@
 """Python functions under the local gateway: what they see, what they answer, and who suffers."""
 
 import asyncio
+import json
 import os
 import signal
 import stat
@@ -59,6 +60,12 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in {"Z", "X"}
+
+
+def modes(secrets: Path) -> tuple[int, ...]:
+    """Who may read the secret, its folder, and the folder above."""
+    paths = (secrets / "api-key", secrets, secrets.parent)
+    return tuple(stat.S_IMODE(path.stat().st_mode) for path in paths)
 
 
 @pytest.fixture
@@ -124,8 +131,6 @@ async def test_an_http_handler_sees_the_call(function):
                 b"body",
             )
         )
-        import json
-
         assert json.loads(answer.body) == {
             "body": "body",
             "type": "bytes",
@@ -278,10 +283,7 @@ async def test_secrets_are_private_files_that_vanish(function, log):
         answer = (await runner.call(call())).body.decode()
         folder, *rest = answer.split("|")
         assert rest == ["s3cret\n", "s3cret\n", "api-key"]
-        file = Path(folder) / "api-key"
-        assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
-        assert stat.S_IMODE(Path(folder).stat().st_mode) == 0o700
-        assert stat.S_IMODE(Path(folder).parent.stat().st_mode) == 0o700
+        assert modes(Path(folder)) == (0o600, 0o700, 0o700)
         assert "the secret 'absent' isn't there" in log[0]
         assert "faas-cli secret create absent" in log[0]
     assert not Path(folder).parent.exists()

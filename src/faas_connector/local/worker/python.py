@@ -53,8 +53,9 @@ def _serve(channel: int, home: str, kind: str, folder: str) -> NoReturn:
         _end(1)
     out.send(wire.pack_answer(wire.CONTROL, wire.READY, (), b""))
     crew = _Crew(_Calls(handle, kind, out))
-    for batch in wire.requests(out.chunks()):
-        for request in batch:
+    buffer = wire.RequestBuffer()
+    for chunk in out.chunks():
+        for request in buffer.feed(chunk):
             if len(request) > 1:  # a cancelled call can't be taken from its thread
                 crew.put(request)
     _end(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import marshal
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 LENGTH = struct.Struct("!I")
@@ -52,10 +52,15 @@ def unpack_fields(head: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(zip(texts, texts, strict=False))
 
 
-def requests(chunks: Iterable[bytes]) -> Iterator[list[Request]]:
-    """The requests in a stream of chunks, as many at a time as have come."""
-    buffer = bytearray()
-    for chunk in chunks:
+class RequestBuffer:
+    """Cuts what comes from the gateway into requests."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, chunk: bytes) -> list[Request]:
+        """The requests that are complete with this chunk."""
+        buffer = self._buffer
         buffer += chunk
         found: list[Request] = []
         start, size = 0, len(buffer)
@@ -66,5 +71,4 @@ def requests(chunks: Iterable[bytes]) -> Iterator[list[Request]]:
             found.append(marshal.loads(buffer[start + LENGTH.size : end]))  # noqa: S302
             start = end
         del buffer[:start]
-        if found:
-            yield found
+        return found
