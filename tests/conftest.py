@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import inspect
+import logging
 import os
 import socket
 import threading
@@ -84,3 +85,13 @@ def nothing_is_left(request):
         time.sleep(0.01)
     if left:
         pytest.fail(f"left behind: {left}")
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was():
+    """Undo what a command, run within a test, does to the log of the whole process."""
+    log = logging.getLogger("faas_connector")
+    handlers, level = log.handlers[:], log.level
+    yield
+    log.handlers[:] = handlers
+    log.setLevel(level)
