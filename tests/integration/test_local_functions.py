@@ -53,6 +53,15 @@ async def eventually(condition: Callable[[], object], within: float = 15.0) -> N
         await asyncio.sleep(0.01)
 
 
+async def answers(runner: PythonRunner, body: bytes) -> None:
+    """Call until the function answers this; what it says before must be an answer as well."""
+    answer = await runner.call(call())
+    while answer.body != body:
+        assert answer.status == 200, answer
+        await asyncio.sleep(0.01)
+        answer = await runner.call(call())
+
+
 def is_alive(pid: int) -> bool:
     """Whether the process runs; a zombie does not."""
     try:
@@ -683,10 +692,7 @@ async def test_a_call_in_flight_survives_the_replacement(function, tmp_path):
         old = asyncio.create_task(runner.call(call(f"wait {gate}")))
         await eventually((tmp_path / "gate.seen").exists)
         save(tmp_path / "fn", "def handle(event, context):\n    return 'new'\n")
-        answer = await runner.call(call("x"))
-        while answer.body != b"new":
-            answer = await runner.call(call("x"))
-            await asyncio.sleep(0.01)
+        await answers(runner, b"new")
         assert not old.done()
         gate.touch()
         assert (await old).body == f"wait {gate}".encode()
@@ -701,16 +707,36 @@ async def test_a_bad_save_keeps_the_old_process(function, log, tmp_path):
     assert any("handler.py:1: SyntaxError" in line for line in log)
 
 
+@pytest.mark.parametrize("first", ["def handle(event, context):\n    return 'old'\n", None])
+async def test_an_import_that_hangs_is_replaced_too(function, tmp_path, first):
+    seen = tmp_path / "seen"
+    hanging = f"import time\nopen({str(seen)!r}, 'w').close()\ntime.sleep(600)\n"
+    async with function(first or hanging) as runner:
+        if first:
+            assert (await runner.call(call())).body == b"old"
+            save(tmp_path / "fn", hanging)
+        await eventually(seen.exists)
+        waiting = asyncio.create_task(runner.call(call()))
+        save(tmp_path / "fn", "def handle(event, context):\n    return 'new'\n")
+        assert (await waiting).body == (b"old" if first else b"new")
+        await answers(runner, b"new")
+
+
+async def test_an_environment_that_no_process_can_have(function):
+    source = "def handle(event, context): ...\n"
+    async with function(source, environment={"A": "a\0b"}) as runner:
+        answer = await runner.call(call())
+        assert answer.status == 500
+        assert b"the process can't be started: embedded null byte" in answer.body
+
+
 async def test_a_helper_file_counts_as_well(function, tmp_path):
     save(tmp_path / "fn" / "lib", "VALUE = 'one'\n", "helper.py")
     source = "from .lib.helper import VALUE\ndef handle(event, context):\n    return VALUE\n"
     async with function(source) as runner:
         assert (await runner.call(call())).body == b"one"
         save(tmp_path / "fn" / "lib", "VALUE = 'two'\n", "helper.py")
-        answers: list[bytes] = []
-        while b"two" not in answers:
-            answers.append((await runner.call(call())).body)
-            await asyncio.sleep(0.01)
+        await answers(runner, b"two")
 
 
 # All at once

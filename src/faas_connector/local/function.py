@@ -24,7 +24,7 @@ class Call(msgspec.Struct, frozen=True):
 
     method: str
     path: str
-    """Begins with `/`; the gateway's `/function/NAME` is already cut off."""
+    """As in a request line: begins with `/`, percent-encoded. `/function/NAME` is cut off."""
     query: str
     """Raw, without the `?`."""
     headers: Headers

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import faas_connector
-from faas_connector.local.function import Answer, Call, FunctionAbortedError, Headers, Log
-from faas_connector.local.worker import wire
+from faas_connector.local.channel import Channel, Life, LogReader
+from faas_connector.local.function import Answer, Call, Log
 from faas_connector.local.worker.guard import GRACE, end_session, remove_folder
 
 _PACKAGE = str(Path(faas_connector.__file__).parent)
@@ -32,7 +32,6 @@ for name in [name for name in sys.modules if name.startswith("faas_connector")]:
     del sys.modules[name]
 main(arguments)
 """
-_LONGEST_LINE = 64 * 1024  # of a log; a longer one is cut into several
 _END_TIMEOUT = GRACE + 2.0
 _LOG_TIMEOUT = 0.5  # s that a log may stay open once its processes are dead
 
@@ -73,9 +72,9 @@ class WorkerProcess:
         self._folder = folder
         self._on_end = on_end
         self._process: subprocess.Popen[bytes] | None = None
-        self._life = _Life(self._ended)
-        self._channel = _Channel(self._life.write_eof)
-        self._log = _LogReader(log)
+        self._life = Life(self._ended)
+        self._channel = Channel(self._life.write_eof)
+        self._log = LogReader(log)
         self._stopping = False
         self._status: int | None = None
         self._ready = False
@@ -137,7 +136,7 @@ class WorkerProcess:
                 pass_fds=(channel, life),
                 start_new_session=True,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in a variable
             return f"the process can't be started: {error}"
         return None
 
@@ -190,162 +189,6 @@ class WorkerProcess:
             self._process.wait()
         self._life.close()
         remove_folder(str(self._home))
-
-
-class _Channel(asyncio.Protocol):
-    """Calls on their way, and their answers."""
-
-    def __init__(self, on_loss: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._on_loss = on_loss
-        self.news: asyncio.Future[str | None] = self._loop.create_future()
-        """Empty when the worker is ready, why not, or None when it ended."""
-        self.lost = False
-        self.idle = asyncio.Event()
-        self.idle.set()
-        self._transport: asyncio.WriteTransport | None = None
-        self._buffer = bytearray()
-        self._calls: dict[int, asyncio.Future[Answer]] = {}
-        self._last_id = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.WriteTransport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        if self._buffer:
-            self._buffer += data
-            done = self._answers(self._buffer)
-            del self._buffer[:done]
-        elif (done := self._answers(data)) < len(data):
-            self._buffer += data[done:]
-
-    def _answers(self, data: bytes | bytearray) -> int:
-        """Hand out the complete answers; where they end."""
-        start, size = 0, len(data)
-        while size - start >= wire.HEAD.size:
-            length, call_id, status, head = wire.HEAD.unpack_from(data, start)
-            end = start + wire.LENGTH.size + length
-            body = start + wire.HEAD.size + head
-            if body > end or length > wire.MAX_ANSWER + (1 << 24):
-                self.close()  # not written by the worker: some code of the function was here
-                return size
-            if end > size:
-                break
-            call = self._calls.get(call_id)
-            if call is not None and not call.done():
-                fields = wire.unpack_fields(bytes(data[start + wire.HEAD.size : body]))
-                call.set_result(Answer(status, fields, bytes(data[body:end])))
-            elif call_id == wire.CONTROL and not self.news.done():
-                self.news.set_result(bytes(data[body:end]).decode("utf-8", "replace"))
-            start = end
-        return start
-
-    async def call(self, *parts: str | bytes | Headers) -> Answer:
-        if self.lost or self._transport is None:
-            raise FunctionAbortedError
-        self._last_id = call_id = self._last_id % 0xFFFF_FFFF + 1
-        answer: asyncio.Future[Answer] = self._loop.create_future()
-        self._calls[call_id] = answer
-        self.idle.clear()
-        self._transport.write(wire.pack_request(call_id, *parts))
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            if not self.lost:
-                self._transport.write(wire.pack_request(call_id))
-            raise
-        finally:
-            del self._calls[call_id]
-            if not self._calls:
-                self.idle.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._lose()
-        self._on_loss()  # some code may have closed it in a process that lives on
-
-    def close(self) -> None:
-        self._lose()
-        if self._transport:
-            self._transport.abort()
-
-    def _lose(self) -> None:
-        self.lost = True
-        if not self.news.done():
-            self.news.set_result(None)
-        for answer in self._calls.values():
-            if not answer.done():
-                answer.set_exception(FunctionAbortedError())
-
-
-class _Life(asyncio.Protocol):
-    """Open as long as the worker's guard lives; its last words are the exit status."""
-
-    def __init__(self, ended: Callable[[bytes], None]) -> None:
-        self._ended = ended
-        self._words = b""
-        self._transport: asyncio.Transport | None = None
-        self.closed = asyncio.Event()
-
-    @property
-    def connected(self) -> bool:
-        return self._transport is not None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._words += data
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        if not self.closed.is_set():
-            self.closed.set()
-            self._ended(self._words)
-
-    def write_eof(self) -> None:
-        if self._transport and not self._transport.is_closing():
-            self._transport.write_eof()
-
-    def close(self) -> None:
-        if self._transport:
-            self._transport.abort()
-
-
-class _LogReader(asyncio.Protocol):
-    """Cuts what a worker prints into lines."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._rest = b""
-        self._transport: asyncio.BaseTransport | None = None
-        self.closed = asyncio.Event()
-
-    @property
-    def connected(self) -> bool:
-        return self._transport is not None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._put(line)
-        while len(self._rest) >= _LONGEST_LINE:
-            self._put(self._rest[:_LONGEST_LINE])
-            self._rest = self._rest[_LONGEST_LINE:]
-
-    def _put(self, line: bytes) -> None:
-        self._log(line.removesuffix(b"\r").decode("utf-8", "replace"))
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        if self._rest:
-            self._put(self._rest)
-            self._rest = b""
-        self.closed.set()
-
-    def close(self) -> None:
-        if self._transport:
-            self._transport.close()
 
 
 def describe_status(status: int | None) -> str:

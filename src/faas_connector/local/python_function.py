@@ -88,6 +88,7 @@ class PythonRunner(WorkerRunner):
 
     async def _watch(self, seen: object) -> None:
         pause = _POLL
+        replacing: asyncio.Task[None] | None = None
         while True:
             await asyncio.sleep(pause)
             begun = time.perf_counter()
@@ -95,14 +96,17 @@ class PythonRunner(WorkerRunner):
             pause = max(_POLL, 20 * (time.perf_counter() - begun))
             if now != seen:
                 seen = now
-                await self._replace()
+                if replacing:  # it may hang in its import for ever
+                    replacing.cancel()
+                    await asyncio.wait([replacing])
+                replacing = self._spawn(self._replace(), "replace")
 
     async def _replace(self) -> None:
-        if self._starting and not self._starting.done():
-            await asyncio.wait([self._starting])
         self._log("a file has changed: starting the function anew")
-        old = self._process
-        if old is None or not old.usable:
+        if self._process is None or not self._process.usable:
+            if self._starting and not self._starting.done():
+                self._starting.cancel()
+                await asyncio.wait([self._starting])
             self._failure, self._deaths = "", 0
             await asyncio.wait([self._begin()])
             return
@@ -111,8 +115,13 @@ class PythonRunner(WorkerRunner):
         except CantStartError as error:
             self._log(f"the changed function can't start, so the old one stays: {error}")
             return
-        self._process, self._failure, self._deaths = new, "", 0
-        self._spawn(self._drain(old), "drain")
+        self._switch_to(new)
+
+    def _switch_to(self, new: WorkerProcess) -> None:
+        old, self._process = self._process, new
+        self._failure, self._deaths = "", 0
+        if old is not None:  # it may have ended meanwhile
+            self._spawn(self._drain(old), "drain")
 
     async def _drain(self, process: WorkerProcess) -> None:
         try:

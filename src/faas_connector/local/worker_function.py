@@ -102,11 +102,11 @@ class WorkerRunner(abc.ABC):
         return answer
 
     async def _started(self) -> WorkerProcess:
-        starting = self._begin()
-        await asyncio.wait([starting])  # it goes on when this call is cancelled
-        if starting.cancelled():
-            raise FunctionAbortedError
-        return starting.result()
+        while True:
+            starting = self._begin()
+            await asyncio.wait([starting])  # it goes on when this call is cancelled
+            if not starting.cancelled():  # else it was replaced, or all is stopped
+                return starting.result()
 
     async def stop(self) -> None:
         self._stopped = True
@@ -120,10 +120,11 @@ class WorkerRunner(abc.ABC):
         await asyncio.gather(*(process.stop() for process in self._processes))
         self._processes.clear()
 
-    def _spawn(self, coroutine: Coroutine[None, None, None], what: str) -> None:
+    def _spawn(self, coroutine: Coroutine[None, None, None], what: str) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine, name=f"{self.instance} {what}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _begin(self) -> asyncio.Task[WorkerProcess]:
         """The task that gives a process that can be called; there is one at a time."""
@@ -147,7 +148,7 @@ class WorkerRunner(abc.ABC):
             wait = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(self._deaths - 2, 10))
             await asyncio.sleep(wait)
         try:
-            self._process = await self._launch()
+            process = await self._launch()
         except CantStartError as error:
             if str(error) != self._failure:
                 self._log(f"the function can't start: {error}")
@@ -155,7 +156,11 @@ class WorkerRunner(abc.ABC):
             self._retry_at = now() + _RETRY_FAILED
             raise
         self._failure = ""
-        return self._process
+        if self._process and self._process.usable:  # another one was quicker
+            self._spawn(self._discard(process), "discard")
+            return self._process
+        self._process = process
+        return process
 
     async def _launch(self) -> WorkerProcess:
         try:
@@ -176,7 +181,12 @@ class WorkerRunner(abc.ABC):
             on_end=self._ended,
         )
         self._processes.add(process)
-        if failure := await process.start():
+        try:
+            failure = await process.start()
+        except asyncio.CancelledError:
+            await self._discard(process)
+            raise
+        if failure:
             await self._discard(process)
             raise CantStartError(failure)
         return process

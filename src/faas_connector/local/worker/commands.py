@@ -18,6 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 from faas_connector.local.worker import wire
+from faas_connector.local.worker.cgi import Variables
 from faas_connector.local.worker.guard import adopt_orphans, end_relatives, remove_folder
 
 MAX_RUNNING = 256
@@ -27,8 +28,6 @@ _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 _CHUNK = 65_536
 # Python ignores these; a command must not inherit that.
 _RESTORED = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)]
-# Go's http.Header doesn't hold these.
-_NOT_HEADERS = frozenset({"Host", "Content_Length", "Transfer_Encoding"})
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -84,13 +83,12 @@ class _Commands:
         self._switches = switches
         self._timeout = timeout
         self._content_type = content_type
-        self._environment = dict(os.environb)
+        self._variables = Variables(cgi_headers="cgi_headers" in switches)
         self._program = _find(command[0])
         self._selector = selectors.DefaultSelector()
         self._runs: dict[int, _Run] = {}  # by process
         self._waiting: deque[wire.Request] = deque()
         self._nothing = os.open(os.devnull, os.O_RDONLY)
-        self._names: dict[str, str] = {}
 
     def serve(self) -> None:
         """Answer calls until the gateway closes the channel."""
@@ -170,7 +168,7 @@ class _Commands:
             run.pid = os.posix_spawn(
                 self._program,
                 self._command,
-                self._variables(request),
+                self._variables.of(request),
                 file_actions=actions,
                 setpgroup=0,
                 setsigdef=_RESTORED,
@@ -193,38 +191,6 @@ class _Commands:
             self._feed(run)
         run.deadline = time.monotonic() + self._timeout
         self._runs[run.pid] = run
-
-    def _variables(self, request: wire.Request) -> dict[bytes, bytes]:
-        """The environment of one command, with `Http_…` for what the request holds."""
-        variables = dict(self._environment)
-        if "cgi_headers" not in self._switches:
-            return variables
-        _, method, path, query, fields, body = request
-        found: dict[str, str] = {}
-        for name, value in fields:
-            found.setdefault(self._variable_name(name), value)
-        length = found.get("Content_Length", "-1" if body else "0")
-        if length == "-1":  # the gateway sends a body in chunks
-            variables[b"Http_Transfer_Encoding"] = b"chunked"
-        if host := found.get("Host"):
-            variables[b"Http_Host"] = _bytes(host)
-        for name, value in found.items():
-            if name not in _NOT_HEADERS:
-                variables[b"Http_" + _bytes(name)] = _bytes(value)
-        variables[b"Http_Method"] = _bytes(method)
-        variables[b"Http_ContentLength"] = variables[b"Http_Content_Length"] = _bytes(length)
-        if query:
-            variables[b"Http_Query"] = _bytes(query)
-        variables[b"Http_Path"] = _unquoted(path)
-        return variables
-
-    def _variable_name(self, header: str) -> str:
-        name = self._names.get(header)
-        if name is None:
-            name = "_".join(part.capitalize() for part in header.split("-"))
-            if len(self._names) < 1000:
-                self._names[header] = name
-        return name
 
     def _feed(self, run: _Run) -> None:
         """Write what the pipe takes of the body; close it at the end."""
@@ -392,18 +358,3 @@ def _wait() -> tuple[int, int] | None:
 def _kill_group(group: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogateescape")
-
-
-def _unquoted(path: str) -> bytes:
-    if "%" not in path:
-        return _bytes(path)
-    from urllib.parse import unquote_to_bytes  # noqa: PLC0415  (seldom)
-
-    return unquote_to_bytes(_bytes(path)).replace(b"\0", b"")
