@@ -1,0 +1,1 @@
+"""How fast faas-connector is, beside its peers: `python -m benchmarks [--quick] [names…]`."""
