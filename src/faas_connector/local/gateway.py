@@ -11,21 +11,30 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
+from faas_connector.errors import ConfigError
 from faas_connector.local.async_queue import AsyncQueue
 from faas_connector.local.calls import CallLog, FinishedCall, Received
 from faas_connector.local.definition import LocalFunction
 from faas_connector.local.faults import Fault, FaultTable
 from faas_connector.local.function_routes import FunctionRoutes, ScaleFromZero
 from faas_connector.local.guard import Credentials, Guard, check_exposure
-from faas_connector.local.instances import EchoLog, Instances, RunnerMaker
+from faas_connector.local.instances import EchoLog, Instances
 from faas_connector.local.listener import Port
 from faas_connector.local.logs import FunctionLog
+from faas_connector.local.makers import Makers, stack_deployment
 from faas_connector.local.metrics import Metrics
-from faas_connector.local.registry import DEFAULT_NAMESPACE, Edition, Registry
+from faas_connector.local.registry import (
+    DEFAULT_NAMESPACE,
+    Edition,
+    Function,
+    RefusedError,
+    Registry,
+)
 from faas_connector.local.routes import MetricsRoutes, Routes
 from faas_connector.local.server import Server, ServerLimits
-from faas_connector.local.shapes import Deployment, ScaleRequest
-from faas_connector.local.system_routes import SystemRoutes, unsupported
+from faas_connector.local.shapes import Deployment, ScaleRequest, Secret
+from faas_connector.local.stack import Stack
+from faas_connector.local.system_routes import SystemRoutes
 from faas_connector.names import FunctionName
 
 
@@ -44,6 +53,7 @@ class LocalGateway:
         port: int = 0,
         *,
         functions: Iterable[LocalFunction] = (),
+        stack: Stack | None = None,
         namespaces: Iterable[str] = (),
         basic_auth: tuple[str, str] | None = None,
         faults: Iterable[Fault | str] = (),
@@ -70,6 +80,7 @@ class LocalGateway:
             host: the address to listen on. Anything but loopback needs `basic_auth`.
             port: 0 takes a free one.
             functions: functions that are Python callables in this process.
+            stack: whose functions are served as well, from `read_stack`.
             namespaces: besides `openfaas-fn`, which is always there.
             basic_auth: user and password for `/system`; None asks for none.
             faults: what is to go wrong; texts as `--fault` takes them.
@@ -116,6 +127,7 @@ class LocalGateway:
         self._fault_table = FaultTable(DEFAULT_NAMESPACE)
         self._logs: dict[FunctionName, FunctionLog] = {}
         self._instances = Instances(self._log_of, on_log)
+        self._makers = Makers(stack, self._registry.secret_values)
         self._port: Port | None = None
         self._metrics_port: Port | None = None
         self._server: Server | None = None
@@ -189,16 +201,19 @@ class LocalGateway:
 
     # Functions
 
+    @property
+    def functions(self) -> list[Function]:
+        """What is deployed; `str()` of one gives its name, and why it can't run if it can't."""
+        return sorted(self._registry.every_function(), key=lambda function: function.name)
+
     def add(self, function: LocalFunction) -> LocalFunction:
-        """Deploy a function, in place of one of the same name.
+        """Deploy a function, in place of one of the same name; its namespace is made if need be.
 
         Raises:
-            RefusedError: a provider would refuse it (no such namespace, a bad name).
+            ConfigError: a provider would refuse it.
         """
         self.inject(*function.own_faults())
-        deployed = self._registry.put(
-            function.deployment(), replicas=function.replicas, created_at=function.created_at
-        )
+        deployed = self._deployed(function.deployment(), function.replicas, function.created_at)
         self._instances.deploy(deployed, function.maker())
         return function
 
@@ -288,6 +303,7 @@ class LocalGateway:
             await self._open_metrics(self._wanted_metrics_port)
         for function in self._functions:
             self.add(function)
+        self._add_stack()
         self._plan_outages()
         if self._queue is not None:
             self._queue.start()
@@ -311,7 +327,7 @@ class LocalGateway:
             instances=self._instances,
             metrics=self._metrics,
             log_of=self._log_of,
-            maker_of=self._maker_of,
+            maker_of=self._makers.of_deployment,
             allow_deploy=self._allow_deploy,
             scale_to_zero=self._scaling.enabled,
         )
@@ -346,14 +362,30 @@ class LocalGateway:
         self._metrics_server = Server(routes, self._limits)
         await self._metrics_server.listen(port.listen())
 
-    def _maker_of(self, deployment: Deployment) -> RunnerMaker:
-        return unsupported(f"{deployment.service}: nothing here runs the image {deployment.image}")
-
     def _log_of(self, name: FunctionName) -> FunctionLog:
         log = self._logs.get(name)
         if log is None:
             log = self._logs[name] = FunctionLog(name)
         return log
+
+    def _add_stack(self) -> None:
+        for function in self._makers.functions:
+            deployed = self._deployed(stack_deployment(function))
+            for name, value in self._makers.stack_secrets().items():
+                self._registry.put_secret(Secret(name, function.namespace, raw_value=value))
+            maker = self._makers.of_stack(function, deployed.name.namespace)
+            self._instances.deploy(deployed, maker)
+
+    def _deployed(
+        self, deployment: Deployment, replicas: int = 1, created_at: str | None = None
+    ) -> Function:
+        try:
+            self._registry.ensure_namespace(deployment.namespace)
+            return self._registry.put(deployment, replicas=replicas, created_at=created_at)
+        except RefusedError as error:
+            raise ConfigError(
+                f"the function {deployment.service!r} can't be deployed: {error.text.strip()}"
+            ) from None
 
     def _plan_outages(self) -> None:
         for fault in self._faults:

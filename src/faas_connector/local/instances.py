@@ -95,6 +95,7 @@ class Instances:
         runner = maker(write)
         if isinstance(runner, Unsupported):
             function.replicas = 0
+            function.unsupported = runner.reason
             write(runner.reason)
             return
         instance_name = runner.instance

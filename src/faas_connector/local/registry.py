@@ -22,6 +22,8 @@ from faas_connector.names import FunctionName
 DEFAULT_NAMESPACE = "openfaas-fn"
 MAX_REPLICAS = 5
 CE_MAX_FUNCTIONS = 15
+UNSUPPORTED_LABEL = "faas-connector.local.unsupported"
+"""Stands on a listed function that can't run here, and says why."""
 
 _ROUTE_NAME = re.compile(r"[-a-zA-Z_0-9.]+")
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -53,6 +55,13 @@ class Function(msgspec.Struct):
     created_at: str
     replicas: int = 1
     available: int = 0
+    unsupported: str = ""
+    """Why it can't run here."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} (can't run: {self.unsupported})" if self.unsupported else f"{self.name}"
+        )
 
     def status(self, invocations: int) -> FunctionStatus:
         """What the gateway says of it."""
@@ -65,7 +74,7 @@ class Function(msgspec.Struct):
             env_vars=deployment.env_vars,
             constraints=deployment.constraints,
             secrets=deployment.secrets,
-            labels=deployment.labels,
+            labels=self._labels(),
             annotations=deployment.annotations,
             limits=deployment.limits,
             requests=deployment.requests,
@@ -75,6 +84,10 @@ class Function(msgspec.Struct):
             available_replicas=self.available,
             created_at=self.created_at,
         )
+
+    def _labels(self) -> StringMap:
+        labels = self.deployment.labels
+        return {**labels, UNSUPPORTED_LABEL: self.unsupported} if self.unsupported else labels
 
     @property
     def min_replicas(self) -> int:
@@ -266,6 +279,11 @@ class Registry:
         self._secrets.pop(name)
         return list(self._functions.pop(name).values())
 
+    def ensure_namespace(self, name: str) -> None:
+        """Add a namespace unless it is there; the community edition has one only."""
+        if name and name not in self._namespaces and self.edition is not Edition.CE:
+            self.create_namespace(Namespace(name))
+
     def _add_namespace(self, namespace: Namespace) -> None:
         self._namespaces[namespace.name] = namespace
         self._functions.setdefault(namespace.name, {})
@@ -291,6 +309,10 @@ class Registry:
     def secret_values(self, namespace: str) -> Mapping[str, bytes]:
         """The values, for the functions of that namespace only."""
         return self._secrets.get(namespace, {})
+
+    def put_secret(self, secret: Secret) -> None:
+        """Set a secret, whether it exists or not."""
+        self._secrets_of(secret)[secret.name] = secret.raw_value or secret.value.encode()
 
     def create_secret(self, secret: Secret) -> None:
         """Add a secret (POST)."""

@@ -10,7 +10,6 @@ import msgspec
 
 from faas_connector._version import __version__
 from faas_connector.gateway.http1 import Request
-from faas_connector.local.function import Unsupported
 from faas_connector.local.instances import Instances, RunnerMaker
 from faas_connector.local.logs import FunctionLog, LogRequest
 from faas_connector.local.metrics import Metrics
@@ -44,7 +43,7 @@ class SystemRoutes:
         instances: Instances,
         metrics: Metrics,
         log_of: Callable[[FunctionName], FunctionLog],
-        maker_of: Callable[[Deployment], RunnerMaker],
+        maker_of: Callable[[Deployment, str], RunnerMaker],
         allow_deploy: bool,
         scale_to_zero: bool,
     ) -> None:
@@ -87,7 +86,9 @@ class SystemRoutes:
             function = store(read(request.body, Deployment))
         except ValueError as error:
             return text(400, f"unable to read the deployment: {error}\n")
-        self._instances.deploy(function, self._maker_of(function.deployment))
+        self._instances.deploy(
+            function, self._maker_of(function.deployment, function.name.namespace)
+        )
         return empty(202)
 
     def delete_function(self, request: Request) -> Reply:
@@ -223,11 +224,6 @@ class SystemRoutes:
     def telemetry(self, _request: Request) -> Reply:
         """GET /system/telemetry: nothing is collected."""
         return Reply(200, (JSON,), b"{}")
-
-
-def unsupported(reason: str) -> RunnerMaker:
-    """The maker of a function that can't run here."""
-    return lambda _log: Unsupported(reason)
 
 
 def _raw_query(request: Request) -> str:
