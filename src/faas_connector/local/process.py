@@ -13,25 +13,12 @@ from io import FileIO
 from pathlib import Path
 from typing import IO
 
-import faas_connector
 from faas_connector.local.channel import Channel, Life, LogReader
 from faas_connector.local.function import Answer, Call, Log
+from faas_connector.local.worker import boot
 from faas_connector.local.worker.guard import GRACE, end_session, remove_folder
 
-_PACKAGE = str(Path(faas_connector.__file__).parent)
-# Starts a worker without running the package's own __init__, which imports far more than a worker
-# needs, and hides nothing from a handler that imports faas_connector itself.
-BOOT = """\
-import sys
-package, program, *arguments = sys.argv[1:]
-for name, path in (("faas_connector", package), ("faas_connector.local", package + "/local")):
-    sys.modules[name] = type(sys)(name)
-    sys.modules[name].__path__ = [path]
-main = __import__("faas_connector.local.worker." + program, fromlist=["main"]).main
-for name in [name for name in sys.modules if name.startswith("faas_connector")]:
-    del sys.modules[name]
-main(arguments)
-"""
+_BOOT = str(Path(boot.__file__).absolute())
 _END_TIMEOUT = GRACE + 2.0
 _LOG_TIMEOUT = 0.5  # s that a log may stay open once its processes are dead
 
@@ -123,7 +110,7 @@ class WorkerProcess:
         return news or None
 
     def _spawn(self, channel: int, life: int, output: IO[bytes]) -> str | None:
-        command = [sys.executable, "-P", "-c", BOOT, _PACKAGE, self._program]
+        command = [sys.executable, "-P", _BOOT, self._program]
         arguments = [str(channel), str(life), str(self._home), *self._arguments]
         try:
             self._process = subprocess.Popen(  # noqa: S603  (our own program)
