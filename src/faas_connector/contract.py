@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import enum
+import functools
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, cast
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -15,6 +15,7 @@ from faas_connector.durations import parse_duration
 from faas_connector.errors import ConfigError
 from faas_connector.matching import TopicMatcher
 from faas_connector.names import FunctionName, Invocation
+from faas_connector.urls import mask_url, split_http_url
 
 
 class Order(enum.Enum):
@@ -35,7 +36,8 @@ class AnnotationProblem(msgspec.Struct, frozen=True):
     """What is wrong and a right example, in one line."""
 
     def __str__(self) -> str:
-        return f"annotation {self.key}: {self.reason}"
+        key = self.key if self.key.isprintable() else repr(self.key)
+        return f"annotation {key}: {self.reason}"
 
 
 class FunctionContract(msgspec.Struct, frozen=True):
@@ -66,19 +68,26 @@ class Annotation(msgspec.Struct, frozen=True):
     field: str | None
     """The field of `FunctionContract` it sets; None where others than the connector read it."""
     parse: Callable[[str], object]
-    """Reads the value; raises ConfigError with what would be right."""
+    """Reads the value; raises ConfigError with what it must be, as the end of a sentence."""
     example: str
     meaning: str
 
 
 def _whole_number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ConfigError("must be a whole number, 1 or more")
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", text, re.ASCII):
+        raise ConfigError("must be a whole number from 1 to 999999999")
     return int(text)
 
 
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ConfigError:
+        raise ConfigError("must be a duration") from None
+
+
 def _positive_duration(text: str) -> float:
-    seconds = parse_duration(text)
+    seconds = _duration(text)
     if seconds <= 0:
         raise ConfigError("must be a duration longer than 0")
     return seconds
@@ -101,13 +110,7 @@ def _one_of(values: Mapping[str, object]) -> Callable[[str], object]:
 
 
 def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError("must be a URL with http or https")
+    split_http_url(text)
     return text
 
 
@@ -142,13 +145,13 @@ def _queue(text: str) -> str:
     return text
 
 
-def _topics_by_blanks(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text.replace(";", " ").split()))
+def _topics_by_blanks(text: str) -> list[str]:
+    return text.replace(";", " ").split()
 
 
-def _split_topics(text: str, delimiter: str) -> tuple[str, ...]:
+def _split_topics(text: str, delimiter: str) -> list[str]:
     parts = text.split(delimiter) if delimiter else [text]
-    return tuple(dict.fromkeys(stripped for part in parts if (stripped := part.strip())))
+    return [topic for part in parts if (topic := part.strip())]
 
 
 TOPIC_KEY = "topic"
@@ -176,11 +179,11 @@ ANNOTATIONS: tuple[Annotation, ...] = (
         "The function's statuses that are tried again.",
     ),
     Annotation(
-        "com.openfaas.retry.min_wait", "retry_min_wait", parse_duration, "1s",
+        "com.openfaas.retry.min_wait", "retry_min_wait", _duration, "1s",
         "The wait before the second attempt.",
     ),
     Annotation(
-        "com.openfaas.retry.max_wait", "retry_max_wait", parse_duration, "30s",
+        "com.openfaas.retry.max_wait", "retry_max_wait", _duration, "30s",
         "The longest wait between two attempts.",
     ),
     Annotation(
@@ -215,6 +218,7 @@ ANNOTATIONS: tuple[Annotation, ...] = (
 )  # fmt: skip
 
 _BY_KEY = {annotation.key: annotation for annotation in ANNOTATIONS}
+_PREFIX = re.compile(r"(?:faas-connector|com\.openfaas)\.", re.IGNORECASE)
 _OWN_PREFIXES = ("faas-connector.", "com.openfaas.retry.")
 
 
@@ -234,99 +238,100 @@ def read_contract(
         matcher: refuses topics that are no patterns of its dialect.
     """
     topics: dict[str, None] = {}
-    settings: dict[str, object] = {}
+    settings: dict[str, Any] = {}
     problems: list[AnnotationProblem] = []
     for key, value in annotations.items():
         annotation = _BY_KEY.get(key)
         if annotation is None:
-            if reason := _misspelt(key):
+            if reason := _misspelt(key[:_LONGEST_KEY]):
                 problems.append(AnnotationProblem(key, value, reason))
-            continue
-        try:
-            if key == TOPIC_KEY:
-                parsed: object = _split_topics(value, delimiter)
-            else:
-                parsed = annotation.parse(value.strip())
-        except ConfigError as error:
-            problems.append(AnnotationProblem(key, value, _reason(annotation, value, error)))
-            continue
-        if annotation.field == "topics":
-            found = cast("tuple[str, ...]", parsed)
-            problems += _bad_topics(annotation, value, found, matcher)
-            topics |= dict.fromkeys(found)
-        elif annotation.field:
+        elif annotation.field == "topics":
+            found = (
+                _split_topics(value, delimiter) if key == TOPIC_KEY else _topics_by_blanks(value)
+            )
+            bad = _bad_topics(annotation, value, found, matcher)
+            problems += bad.values()
+            topics.update(dict.fromkeys([topic for topic in found if topic not in bad]))
+        else:
+            _read_setting(annotation, value, settings, problems)
+    for field, problem in _contradictions(annotations, settings) if settings else ():
+        del settings[field]
+        problems.append(problem)
+    return FunctionContract(name, tuple(topics), problems=tuple(problems), **settings)
+
+
+def _read_setting(
+    annotation: Annotation,
+    value: str,
+    settings: dict[str, Any],
+    problems: list[AnnotationProblem],
+) -> None:
+    try:
+        parsed = annotation.parse(value.strip())
+    except ConfigError as error:
+        problems.append(_problem(annotation, value, str(error)))
+    else:
+        if annotation.field:
             settings[annotation.field] = parsed
-    problems += _contradictions(annotations, settings)
-    usable = tuple(topic for topic in topics if _is_pattern(topic, matcher))
-    return FunctionContract(
-        name, usable, problems=tuple(problems), **cast("dict[str, Any]", settings)
-    )
-
-
-def _reason(annotation: Annotation, value: str, error: ConfigError) -> str:
-    text = str(error)
-    if repr(value.strip()) in text:
-        return text
-    return f"{text}, got {value!r}; for example '{annotation.example}'"
 
 
 def _bad_topics(
-    annotation: Annotation, value: str, topics: tuple[str, ...], matcher: TopicMatcher
-) -> list[AnnotationProblem]:
+    annotation: Annotation, value: str, topics: list[str], matcher: TopicMatcher
+) -> dict[str, AnnotationProblem]:
     if not topics:
-        reason = f"names no topic, got {value!r}; for example '{annotation.example}'"
-        return [AnnotationProblem(annotation.key, value, reason)]
-    problems: list[AnnotationProblem] = []
+        return {"": _problem(annotation, value, "names no topic")}
+    bad: dict[str, AnnotationProblem] = {}
     for topic in topics:
         try:
             matcher.check(topic)
         except ConfigError as error:
-            problems.append(AnnotationProblem(annotation.key, value, str(error)))
-    return problems
+            bad[topic] = AnnotationProblem(annotation.key, value, str(error))
+    return bad
 
 
-def _is_pattern(topic: str, matcher: TopicMatcher) -> bool:
-    try:
-        matcher.check(topic)
-    except ConfigError:
-        return False
-    return True
+def _problem(annotation: Annotation, value: str, what: str) -> AnnotationProblem:
+    shown = mask_url(value) if annotation.parse is _url else value
+    return AnnotationProblem(
+        annotation.key, value, f"{what}, got {shown!r}; for example '{annotation.example}'"
+    )
 
 
 def _contradictions(
     annotations: Mapping[str, str], settings: Mapping[str, object]
-) -> list[AnnotationProblem]:
-    problems: list[AnnotationProblem] = []
+) -> Iterable[tuple[str, AnnotationProblem]]:
+    """Settings that can't hold together: the one that is given up, and why."""
     least, most = settings.get("retry_min_wait"), settings.get("retry_max_wait")
     if isinstance(least, float) and isinstance(most, float) and least > most:
         key = "com.openfaas.retry.min_wait"
-        problems.append(
-            AnnotationProblem(
-                key,
-                annotations[key],
-                f"is longer than com.openfaas.retry.max_wait ({annotations[key]!r} > "
-                f"{annotations['com.openfaas.retry.max_wait']!r}); for example '1s' and '30s'",
-            )
+        reason = (
+            f"is longer than com.openfaas.retry.max_wait, got {annotations[key]!r} and "
+            f"{annotations['com.openfaas.retry.max_wait']!r}; for example '1s' and '30s'"
         )
+        yield "retry_min_wait", AnnotationProblem(key, annotations[key], reason)
     if settings.get("mode") is Invocation.ASYNC and settings.get("order") is Order.KEY:
         key = "faas-connector.order"
-        problems.append(
-            AnnotationProblem(
-                key,
-                annotations[key],
-                "'key' contradicts faas-connector.mode 'async': the gateway's queue keeps no "
-                "order; remove one of them",
-            )
+        reason = (
+            "contradicts faas-connector.mode 'async', got 'key': the gateway's queue keeps no "
+            "order; remove one of them"
         )
-    return problems
+        yield "order", AnnotationProblem(key, annotations[key], reason)
 
 
+# Far above every key of ours, so that a longer one isn't misspelt; what is remembered stays small.
+_LONGEST_KEY = 100
+
+
+@functools.lru_cache(maxsize=4096)
 def _misspelt(key: str) -> str | None:
     """Why a key that means nothing was probably meant for us; None for everybody else's keys."""
-    nearest = difflib.get_close_matches(key.lower(), _BY_KEY, n=1, cutoff=0.8)
-    if key.startswith(_OWN_PREFIXES):
-        nearest = nearest or difflib.get_close_matches(key, _BY_KEY, n=1, cutoff=0.5)
-    elif not nearest:
-        return None
-    hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; known are {', '.join(_BY_KEY)}"
-    return f"is unknown{hint}"
+    prefix = _PREFIX.match(key)
+    if prefix:  # it is the rest that must be near: `com.openfaas.` has many keys of others
+        known = {_PREFIX.sub("", each): each for each in _BY_KEY}
+    else:
+        known = {each: each for each in _BY_KEY}
+    ours = key.startswith(_OWN_PREFIXES)
+    rest = _PREFIX.sub("", key).lower()
+    nearest = difflib.get_close_matches(rest, known, n=1, cutoff=0.6 if ours else 0.8)
+    if nearest:
+        return f"is unknown; did you mean '{known[nearest[0]]}'?"
+    return f"is unknown; known are {', '.join(_BY_KEY)}" if ours else None

@@ -1,0 +1,425 @@
+"""Annotations: read whatever they hold, each for itself, and what is wrong is said."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from faas_connector.contract import ANNOTATIONS, FunctionContract, Order, read_contract
+from faas_connector.matching import TopicMatcher
+from faas_connector.names import FunctionName, Invocation
+
+NAME = FunctionName("printer", "openfaas-fn")
+BY_KEY = {annotation.key: annotation for annotation in ANNOTATIONS}
+KEYS = [
+    "topic",
+    "schedule",
+    "com.openfaas.retry.attempts",
+    "com.openfaas.retry.codes",
+    "com.openfaas.retry.min_wait",
+    "com.openfaas.retry.max_wait",
+    "com.openfaas.queue",
+    "faas-connector.mode",
+    "faas-connector.timeout",
+    "faas-connector.concurrency",
+    "faas-connector.order",
+    "faas-connector.dead-letter",
+    "faas-connector.topics",
+    "faas-connector.local.url",
+]
+GOOD = {
+    "topic": ["a", "a,b", " payment.received ,, a"],
+    "faas-connector.topics": ["c", "c d;e", "a"],
+    "schedule": ["*/5 * * * *", "@daily; 0 9 * * MON-FRI", "CRON_TZ=Europe/Berlin 0 0 9 * * *"],
+    "com.openfaas.retry.attempts": ["1", "10", "007"],
+    "com.openfaas.retry.codes": ["429", " 429, 502 ,503"],
+    "com.openfaas.retry.min_wait": ["0", "1s", "2m"],
+    "com.openfaas.retry.max_wait": ["0s", "30s", "1h"],
+    "com.openfaas.queue": ["slow-jobs"],
+    "faas-connector.mode": ["sync", " async "],
+    "faas-connector.timeout": ["90s", "1ns"],
+    "faas-connector.concurrency": ["1", "4"],
+    "faas-connector.order": ["none", "key"],
+    "faas-connector.dead-letter": ["on", "off"],
+    "faas-connector.local.url": ["http://127.0.0.1:5000", "https://fn.example/base"],
+}
+BAD = {
+    "topic": ["", " ", ",", ", ,"],
+    "faas-connector.topics": ["", " ; ;"],
+    "schedule": [
+        "",
+        ";",
+        "* * * *",
+        "* * * * * * *",
+        "@sometimes",
+        "@every",
+        "@every 0s",
+        "@every soon",
+        "CRON_TZ= * * * * *",
+        "1 2 3 4 é",
+        "* * * * *;bad",
+    ],
+    "com.openfaas.retry.attempts": ["", "0", "-1", "1.5", "ten", "1" * 5000, "\u0664", "1_0", "+1"],
+    "com.openfaas.retry.codes": [
+        "",
+        ",",
+        "42",
+        "4290",
+        "5xx",
+        "600",
+        "429;503",
+        "\u0664\u0662\u0669",
+    ],
+    "com.openfaas.retry.min_wait": ["", "1", "-1s", "soon", "1s 2s", "9" * 400 + "h"],
+    "com.openfaas.retry.max_wait": ["", "1", "-1s", "1 s"],
+    "com.openfaas.queue": ["", "a b", "a/b", "a\nb"],
+    "faas-connector.mode": ["", "ASYNC", "true", "sync async"],
+    "faas-connector.timeout": ["", "0", "0s", "30", "-1s", "forever"],
+    "faas-connector.concurrency": ["", "0", "-4", "4.0", "many", "1" * 5000],
+    "faas-connector.order": ["", "yes", "KEY"],
+    "faas-connector.dead-letter": ["", "true", "On", "yes"],
+    "faas-connector.local.url": [
+        "",
+        "127.0.0.1:5000",
+        "ftp://x",
+        "http://",
+        "http://x:port",
+        "http://[::1",
+    ],
+}
+
+
+def pairs(values):
+    return st.sampled_from([(key, value) for key, each in values.items() for value in each])
+
+
+ANNOTATED = st.lists(pairs(GOOD), max_size=8).map(dict)
+
+
+def settings(contract):
+    """Everything but the problems."""
+    return {
+        field: getattr(contract, field)
+        for field in FunctionContract.__struct_fields__
+        if field != "problems"
+    }
+
+
+def read(annotations, **options):
+    return read_contract(NAME, annotations, **options)
+
+
+def problem(annotations, **options):
+    """The only problem, as people see it."""
+    (found,) = read(annotations, **options).problems
+    return str(found)
+
+
+def test_the_keys_are_those_of_the_documentation():
+    assert sorted(BY_KEY) == sorted(KEYS)
+    assert sorted(GOOD) == sorted(BAD) == sorted(KEYS)
+
+
+@pytest.mark.parametrize("annotation", ANNOTATIONS, ids=lambda each: each.key)
+def test_every_example_is_right_and_every_annotation_explained(annotation):
+    contract = read({annotation.key: annotation.example})
+    assert not contract.problems
+    assert annotation.meaning.endswith(".")
+    if annotation.field:
+        assert getattr(contract, annotation.field) != getattr(
+            FunctionContract(NAME), annotation.field
+        )
+
+
+def test_a_full_contract():
+    contract = read(
+        {
+            "topic": " payment.received,payment.refused ,, payment.received",
+            "faas-connector.topics": "order.* payment.refused;vm.on",
+            "com.openfaas.retry.attempts": "10",
+            "com.openfaas.retry.codes": "429, 503",
+            "com.openfaas.retry.min_wait": "500ms",
+            "com.openfaas.retry.max_wait": "1m30s",
+            "faas-connector.mode": "sync",
+            "faas-connector.timeout": "90s",
+            "faas-connector.concurrency": "4",
+            "faas-connector.order": "key",
+            "faas-connector.dead-letter": "off",
+            "schedule": "@every 5m",
+            "com.openfaas.queue": "slow-jobs",
+            "faas-connector.local.url": "http://127.0.0.1:5000",
+        }
+    )
+    assert contract == FunctionContract(
+        NAME,
+        ("payment.received", "payment.refused", "order.*", "vm.on"),
+        mode=Invocation.SYNC,
+        timeout=90.0,
+        concurrency=4,
+        order=Order.KEY,
+        dead_letter=False,
+        retry_attempts=10,
+        retry_codes=frozenset({429, 503}),
+        retry_min_wait=0.5,
+        retry_max_wait=90.0,
+    )
+
+
+class TestAnyInput:
+    MATCHERS = (TopicMatcher.EXACT, TopicMatcher.MQTT, TopicMatcher.NATS, TopicMatcher.GLOB)
+    NEAR = st.one_of(
+        st.sampled_from(KEYS),
+        st.sampled_from(KEYS).map(lambda key: key[:-1]),
+        st.builds(str.__add__, st.sampled_from(["faas-connector.", "topic", ""]), st.text()),
+        st.text(st.characters()),
+    )
+    VALUES = st.one_of(
+        st.text(st.characters()),
+        pairs(GOOD).map(lambda pair: pair[1]),
+        st.text("019.,;:*/+#>@ \nsmh"),
+    )
+
+    @given(
+        st.dictionaries(NEAR, VALUES, max_size=8),
+        st.sampled_from([",", "", ";", " ", "||"]),
+        st.sampled_from(
+            [TopicMatcher.EXACT, TopicMatcher.MQTT, TopicMatcher.NATS, TopicMatcher.GLOB]
+        ),
+    )
+    @example({"topic\n": "a"}, ",", TopicMatcher.EXACT)
+    @example({"faas-connector.\x1b[31m\nx": "a"}, ",", TopicMatcher.EXACT)
+    @example({"faas-connector." + "x" * 100_000: "a"}, ",", TopicMatcher.EXACT)
+    def test_gives_a_contract_with_problems_in_one_line(self, annotations, delimiter, matcher):
+        contract = read(annotations, delimiter=delimiter, matcher=matcher)
+        assert contract.name == NAME
+        assert len(set(contract.topics)) == len(contract.topics)
+        assert all(topic and topic == topic.strip() for topic in contract.topics)
+        for each in contract.problems:
+            assert annotations[each.key] == each.value
+            assert str(each).isprintable()
+
+    @given(ANNOTATED, pairs(BAD))
+    @example({"com.openfaas.retry.max_wait": "1s"}, ("com.openfaas.retry.min_wait", "soon"))
+    def test_a_wrong_annotation_changes_nothing_else(self, annotations, wrong):
+        key, value = wrong
+        others = {name: text for name, text in annotations.items() if name != key}
+        without, beside = read(others), read({**others, key: value})
+        assert settings(beside) == settings(without)
+        (added,) = [each for each in beside.problems if each not in without.problems]
+        assert (added.key, added.value) == wrong
+
+    @given(ANNOTATED, st.dictionaries(st.from_regex(r"example\.[a-z]{1,9}/[a-z]+"), st.text()))
+    def test_the_annotations_of_others_mean_nothing(self, annotations, foreign):
+        assert read({**annotations, **foreign}) == read(annotations)
+
+    @pytest.mark.parametrize(
+        ("key", "value"), [(key, value) for key, values in BAD.items() for value in values]
+    )
+    def test_a_wrong_value_is_shown_with_a_right_one(self, key, value):
+        (found,) = read({key: value}).problems
+        assert found.key == key
+        assert found.reason.endswith(f", got {value!r}; for example '{BY_KEY[key].example}'")
+        assert str(found) == f"annotation {key}: {found.reason}"
+        assert settings(read({key: value})) == settings(FunctionContract(NAME))
+
+    @pytest.mark.parametrize(
+        ("key", "value"), [(key, value) for key, values in GOOD.items() for value in values]
+    )
+    def test_a_right_value_is_taken(self, key, value):
+        assert not read({key: value}).problems
+
+
+class TestMessages:
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("topic", " ,", "names no topic, got ' ,'; for example 'payment.received'"),
+            (
+                "com.openfaas.retry.attempts",
+                "0",
+                "must be a whole number from 1 to 999999999, got '0'; for example '10'",
+            ),
+            (
+                "com.openfaas.retry.codes",
+                "5xx",
+                "must be HTTP statuses separated by commas, got '5xx'; for example '429,502,503'",
+            ),
+            ("faas-connector.timeout", "30", "must be a duration, got '30'; for example '90s'"),
+            (
+                "faas-connector.timeout",
+                "0s",
+                "must be a duration longer than 0, got '0s'; for example '90s'",
+            ),
+            (
+                "faas-connector.mode",
+                "asynch",
+                "must be sync or async, got 'asynch'; for example 'async'",
+            ),
+            ("faas-connector.order", "yes", "must be none or key, got 'yes'; for example 'key'"),
+            ("faas-connector.dead-letter", "no", "must be on or off, got 'no'; for example 'on'"),
+            (
+                "schedule",
+                ";",
+                (
+                    "must be cron expressions of 5 fields, several joined by ';', got ';'; "
+                    "for example '*/5 * * * *'"
+                ),
+            ),
+            (
+                "com.openfaas.queue",
+                "a b",
+                "must be a queue's name, got 'a b'; for example 'slow-jobs'",
+            ),
+            (
+                "faas-connector.local.url",
+                "localhost:5000",
+                (
+                    "must begin with http:// or https://, got 'localhost:5000'; "
+                    "for example 'http://127.0.0.1:5000'"
+                ),
+            ),
+        ],
+    )
+    def test_of_a_value(self, key, value, message):
+        assert problem({key: value}) == f"annotation {key}: {message}"
+
+    def test_a_password_in_a_url_is_masked(self):
+        text = problem({"faas-connector.local.url": "http://admin:s3cret@fn:port"})
+        assert "s3cret" not in text
+        assert "'http://***@fn:port'" in text
+
+    @pytest.mark.parametrize(
+        ("key", "hint"),
+        [
+            ("topc", "did you mean 'topic'?"),
+            ("com.openfaas.topic", "did you mean 'topic'?"),
+            ("faas-connector.topic", "did you mean 'topic'?"),
+            ("com.openfaas.schedules", "did you mean 'schedule'?"),
+            ("com.openfaas.timeout", "did you mean 'faas-connector.timeout'?"),
+            ("com.openfaas.queues", "did you mean 'com.openfaas.queue'?"),
+            ("Topic", "did you mean 'topic'?"),
+            ("topics", "did you mean 'topic'?"),
+            ("com.openfaas.retry.atempts", "did you mean 'com.openfaas.retry.attempts'?"),
+            ("com.openfaas.retry.minwait", "did you mean 'com.openfaas.retry.min_wait'?"),
+            ("faas-connector.dead_letter", "did you mean 'faas-connector.dead-letter'?"),
+            ("faas-connector.modus", "did you mean 'faas-connector.mode'?"),
+            ("Faas-Connector.Timeout", "did you mean 'faas-connector.timeout'?"),
+            ("faas-connector.timeouts", "did you mean 'faas-connector.timeout'?"),
+        ],
+    )
+    def test_a_misspelt_key_gets_the_nearest_right_one(self, key, hint):
+        assert problem({key: "a"}) == f"annotation {key}: is unknown; {hint}"
+
+    def test_a_key_of_ours_that_is_near_nothing_gets_them_all(self):
+        text = problem({"faas-connector.filter": "1"})
+        assert text.endswith(f"is unknown; known are {', '.join(BY_KEY)}")
+
+    # Annotations that providers, Kubernetes tools and the commercial editions document.
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "prometheus.io.scrape",
+            "prometheus.io/scrape",
+            "prometheus.io/port",
+            "com.openfaas.health.http.path",
+            "com.openfaas.health.http.initialDelay",
+            "com.openfaas.health.http.periodSeconds",
+            "com.openfaas.ready.http.path",
+            "com.openfaas.ready.max_inflight",
+            "com.openfaas.profile",
+            "com.openfaas.scale.min",
+            "com.openfaas.scale.max",
+            "com.openfaas.scale.type",
+            "com.openfaas.scale.factor",
+            "com.openfaas.scale.target",
+            "com.openfaas.scale.zero-duration",
+            "com.openfaas.serviceaccount",
+            "com.openfaas.ui.ext",
+            "com.openfaas.cron",
+            "kubectl.kubernetes.io/last-applied-configuration",
+            "linkerd.io/inject",
+            "sidecar.istio.io/inject",
+            "cluster-autoscaler.kubernetes.io/safe-to-evict",
+            "git-owner",
+            "description",
+            "queue",
+            "mode",
+            "",
+        ],
+    )
+    def test_other_peoples_keys_are_left_alone(self, key):
+        assert not read({key: "a"}).problems
+
+
+class TestTopics:
+    @given(st.text(alphabet="ab ,;\n", max_size=20), st.sampled_from([",", ";", "ab", " "]))
+    def test_they_are_split_trimmed_and_each_is_there_once(self, text, delimiter):
+        expected = []
+        for part in text.split(delimiter):
+            if part.strip() and part.strip() not in expected:
+                expected.append(part.strip())
+        assert list(read({"topic": text}, delimiter=delimiter).topics) == expected
+
+    def test_an_empty_delimiter_splits_nothing(self):
+        assert read({"topic": " a, b "}, delimiter="").topics == ("a, b",)
+
+    def test_the_delimiter_leaves_our_own_annotation_alone(self):
+        assert read({"faas-connector.topics": "a,b c"}, delimiter="|").topics == ("a,b", "c")
+
+    def test_no_topic_is_no_problem(self):
+        assert read({}) == FunctionContract(NAME)
+
+    def test_a_bad_pattern_costs_only_itself(self):
+        contract = read({"topic": "a/+,a/#/b,#,a/#/b"}, matcher=TopicMatcher.MQTT)
+        assert contract.topics == ("a/+", "#")
+        assert [str(each) for each in contract.problems] == [
+            (
+                "annotation topic: pattern 'a/#/b': '#' may only be the last level, "
+                "for example 'orders/#'"
+            )
+        ]
+
+    @pytest.mark.parametrize("key", ["topic", "faas-connector.topics"])
+    def test_without_a_matcher_every_character_may_stand_in_a_topic(self, key):
+        assert read({key: "a/#/b+>[*"}).topics == ("a/#/b+>[*",)
+
+
+class TestContradictions:
+    def test_the_shorter_wait_must_be_shorter(self):
+        annotations = {
+            "com.openfaas.retry.min_wait": "1m",
+            "com.openfaas.retry.max_wait": "30s",
+            "faas-connector.timeout": "5s",
+        }
+        contract = read(annotations)
+        assert (contract.retry_min_wait, contract.retry_max_wait) == (None, 30.0)
+        assert contract.timeout == 5.0
+        assert problem(annotations) == (
+            "annotation com.openfaas.retry.min_wait: is longer than com.openfaas.retry.max_wait, "
+            "got '1m' and '30s'; for example '1s' and '30s'"
+        )
+
+    def test_equal_waits_are_fine(self):
+        contract = read({"com.openfaas.retry.min_wait": "0", "com.openfaas.retry.max_wait": "0s"})
+        assert not contract.problems
+        assert (contract.retry_min_wait, contract.retry_max_wait) == (0.0, 0.0)
+
+    def test_the_queue_of_the_gateway_keeps_no_order(self):
+        annotations = {"faas-connector.order": "key", "faas-connector.mode": "async"}
+        contract = read(annotations)
+        assert (contract.order, contract.mode) == (None, Invocation.ASYNC)
+        assert problem(annotations) == (
+            "annotation faas-connector.order: contradicts faas-connector.mode 'async', got 'key': "
+            "the gateway's queue keeps no order; remove one of them"
+        )
+
+    @pytest.mark.parametrize(("order", "mode"), [("key", "sync"), ("none", "async")])
+    def test_everything_else_goes_together(self, order, mode):
+        assert not read({"faas-connector.order": order, "faas-connector.mode": mode}).problems
+
+
+def test_what_is_remembered_of_foreign_keys_is_bounded():
+    from faas_connector import contract
+
+    for number in range(6000):
+        read({f"example.com/{number}": "x"})
+    assert contract._misspelt.cache_info().currsize <= 4096
