@@ -111,8 +111,7 @@ class Peer:
     @property
     def client_sockets(self):
         """How many sockets of this process lead to the peer."""
-        descriptors = [int(each.name) for each in Path("/proc/self/fd").iterdir()]
-        return sum(_peer_port(each) == self.port for each in descriptors)
+        return sum(_peer_port(each) == self.port for each in Path("/proc/self/fd").iterdir())
 
     async def stop(self):
         self._server.close()
@@ -126,8 +125,11 @@ class Peer:
 
 
 def _peer_port(descriptor):
+    """Where a descriptor leads to, if it is a connected socket."""
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as found:
+        if not str(descriptor.readlink()).startswith("socket:"):
+            return None
+        with socket.socket(fileno=os.dup(int(descriptor.name))) as found:
             return found.getpeername()[1]
     except (OSError, IndexError):
         return None

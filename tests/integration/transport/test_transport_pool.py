@@ -1,0 +1,521 @@
+"""The pool: who gets a free connection, how many there are, and what becomes of stale ones."""
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from faas_connector.errors import ConnectError, ConnectionLostError
+from faas_connector.gateway.transport import Origin
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Gate:
+    """Plays a peer that holds each request until the test lets it go."""
+
+    def __init__(self):
+        self.arrived = []
+        """(connection, body) of each request, in order."""
+        self._held = asyncio.Queue()
+
+    async def __call__(self, talk):
+        while request := await talk.request():
+            self.arrived.append((talk.number, request[1]))
+            done = asyncio.get_running_loop().create_future()
+            self._held.put_nowait(done)
+            if not await done:
+                return
+            talk.answer(request[1])
+
+    @property
+    def bodies(self):
+        return [body for _, body in self.arrived]
+
+    async def let_go(self, *, answer=True):
+        """End the request that is held longest: with an answer, or by hanging up."""
+        (await self._held.get()).set_result(answer)
+
+
+async def echo(talk):
+    while request := await talk.request():
+        talk.answer(request[1])
+
+
+async def test_a_free_connection_goes_to_who_has_waited_longest(peers, clients, post, eventually):
+    gate = Gate()
+    peer = await peers(gate)
+    transport = clients(peer, max_connections=2)
+    calls = [asyncio.create_task(post(transport, b"%d" % number)) for number in range(8)]
+    await eventually(lambda: len(gate.arrived) == 2)
+    assert (transport.in_flight, transport.waiting, transport.idle) == (2, 6, 0)
+    for number in range(8):
+        await gate.let_go()
+        assert (await calls[number]).body == gate.bodies[number]
+        await eventually(lambda number=number: len(gate.arrived) == min(9, 3 + number))
+        # Who comes later has to queue up behind.
+        if number == 3:
+            calls.append(asyncio.create_task(post(transport, b"8")))
+    await gate.let_go()
+    await calls[8]
+    assert gate.bodies == [b"%d" % number for number in range(9)]
+    assert peer.accepted == 2
+
+
+async def test_the_connection_used_last_is_used_first(peers, clients, post, eventually):
+    gate = Gate()
+    peer = await peers(gate)
+    transport = clients(peer, max_connections=3)
+    calls = [asyncio.create_task(post(transport, b"%d" % number)) for number in range(3)]
+    await eventually(lambda: len(gate.arrived) == 3)
+    for _ in range(3):
+        await gate.let_go()
+    await asyncio.gather(*calls)
+    last, _ = gate.arrived[2]
+    for _ in range(3):
+        call = asyncio.create_task(post(transport))
+        await gate.let_go()
+        await call
+        assert gate.arrived[-1][0] == last
+    assert transport.idle == 3
+
+
+async def test_older_connections_idle_out_while_the_newest_is_used(
+    peers, clients, post, eventually
+):
+    ended = []
+
+    async def play(talk):
+        await echo(talk)
+        ended.append(talk.number)
+
+    gate = asyncio.Event()
+
+    async def gated(talk):
+        await gate.wait()
+        await play(talk)
+
+    peer = await peers(gated)
+    transport = clients(peer, max_connections=3, idle_timeout=0.3)
+    calls = [asyncio.create_task(post(transport)) for _ in range(3)]
+    await eventually(lambda: peer.accepted == 3)
+    gate.set()
+    await asyncio.gather(*calls)
+    assert transport.idle == 3
+    while transport.idle > 1:
+        await post(transport)
+        await asyncio.sleep(0.005)
+    await eventually(lambda: len(ended) == 2)
+    assert peer.client_sockets == 1
+    await eventually(lambda: transport.idle == 0)
+    await eventually(lambda: len(ended) == 3)
+    assert peer.client_sockets == 0
+    assert transport._alarm is None  # nothing left to watch
+    assert (await post(transport)).status == 200
+
+
+async def test_who_is_cancelled_while_waiting_leaves_the_queue(peers, clients, post, eventually):
+    gate = Gate()
+    peer = await peers(gate)
+    transport = clients(peer, max_connections=1)
+    calls = [asyncio.create_task(post(transport, b"%d" % number)) for number in range(5)]
+    await eventually(lambda: len(gate.arrived) == 1)
+    calls[1].cancel()
+    calls[3].cancel()
+    await asyncio.wait([calls[1], calls[3]])
+    assert transport.waiting == 2
+    for number in (0, 2, 4):
+        await gate.let_go()
+        assert (await calls[number]).body == b"%d" % number
+    assert gate.bodies == [b"0", b"2", b"4"]
+    assert (peer.accepted, transport.idle) == (1, 1)
+    assert calls[1].cancelled()
+    assert calls[3].cancelled()
+
+
+async def test_a_connection_is_not_lost_to_who_is_cancelled_as_it_is_handed_over(
+    peers, clients, post, eventually
+):
+    """The second is cancelled in the round in which the first one's answer frees it."""
+    gate = Gate()
+    peer = await peers(gate)
+    transport = clients(peer, max_connections=1)
+    for _ in range(20):
+        first, second, third = (asyncio.create_task(post(transport, b"%d" % n)) for n in (1, 2, 3))
+        await eventually(lambda: transport.in_flight == 1 and transport.waiting == 2)
+        first.add_done_callback(lambda _, second=second: second.cancel())
+        await gate.let_go()
+        await first
+        await asyncio.wait([second])
+        while not third.done():
+            await gate.let_go()
+            await asyncio.wait([third], timeout=0.01)
+        assert third.result().body == b"3"
+        while not gate._held.empty():
+            gate._held.get_nowait()
+
+
+async def test_cancelling_in_the_round_of_the_answer_keeps_the_connection(peers, clients, post):
+    peer = await peers(echo)
+    transport = clients(peer)
+    call = asyncio.create_task(post(transport))
+    released = transport.released
+
+    def cancel_then_release(connection):
+        call.cancel()
+        released(connection)
+
+    transport.released = cancel_then_release
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert transport.idle == 1
+    transport.released = released
+    assert (await post(transport, b"1")).body == b"1"
+    assert peer.accepted == 1
+
+
+async def test_cancelling_a_call_closes_its_connection_and_frees_the_place(
+    peers, clients, post, eventually
+):
+    gate = Gate()
+    peer = await peers(gate)
+    transport = clients(peer, max_connections=1)
+    first, second = (asyncio.create_task(post(transport, body)) for body in (b"1", b"2"))
+    await eventually(lambda: gate.bodies == [b"1"])
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await eventually(lambda: gate.bodies == [b"1", b"2"])
+    assert peer.client_sockets == 1
+    await gate.let_go()  # the answer to the first, which nobody hears
+    await gate.let_go()
+    assert (await second).body == b"2"
+    assert peer.accepted == 2
+
+
+async def test_cancelling_while_connecting_frees_the_place(full_backlog, clients, post, eventually):
+    transport = clients(full_backlog, max_connections=1)
+    first, second = (asyncio.create_task(post(transport)) for _ in range(2))
+    await eventually(lambda: (transport.in_flight, transport.waiting) == (1, 1))
+    first.cancel()
+    await asyncio.wait([first])
+    await eventually(lambda: (transport.in_flight, transport.waiting) == (1, 0))
+    second.cancel()
+    await asyncio.wait([second])
+    await eventually(lambda: transport.in_flight == 0)
+    assert not transport._opening
+
+
+async def test_a_call_cancelled_before_it_began_leaves_nothing(peers, clients, post):
+    peer = await peers(echo)
+    transport = clients(peer)
+    call = asyncio.create_task(post(transport))
+    call.cancel()
+    await asyncio.wait([call])
+    call = asyncio.create_task(post(transport))
+    await asyncio.sleep(0)  # the connecting task was made, and has not begun
+    call.cancel()
+    await asyncio.wait([call])
+    assert (await post(transport)).status == 200
+    assert transport.in_flight == 0
+
+
+async def test_never_more_connections_than_allowed(peers, clients, post):
+    most = 0
+
+    async def play(talk):
+        nonlocal most
+        while request := await talk.request():
+            if request[1][-1:] in b"258":
+                most = max(most, peer.client_sockets)
+            if request[1][-1:] in b"37":
+                return
+            talk.answer(request[1])
+
+    peer = await peers(play)
+    transport = clients(peer, max_connections=7)
+    answers = await asyncio.gather(
+        *(post(transport, b"%d" % number) for number in range(300)), return_exceptions=True
+    )
+    assert most == 7
+    lost = sum(isinstance(answer, ConnectionLostError) for answer in answers)
+    assert lost == 60
+    for number, answer in enumerate(answers):
+        assert isinstance(answer, ConnectionLostError) or answer.body == b"%d" % number
+
+
+async def test_each_who_waits_tries_when_nobody_can_connect(clients, post):
+    server = socket.create_server(("127.0.0.1", 0))
+    origin = Origin.parse(f"http://127.0.0.1:{server.getsockname()[1]}")
+    server.close()
+    transport = clients(origin, max_connections=2)
+    answers = await asyncio.gather(*(post(transport) for _ in range(9)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ConnectError] * 9
+    assert (transport.in_flight, transport.waiting) == (0, 0)
+
+
+async def test_the_timeout_does_not_run_while_waiting(peers, clients, post, eventually):
+    gate = Gate()
+    peer = await peers(gate)
+    transport = clients(peer, max_connections=1)
+    first = asyncio.create_task(post(transport, b"1"))
+    await eventually(lambda: gate.bodies == [b"1"])
+    second = asyncio.create_task(post(transport, b"2", timeout=0.2))
+    await asyncio.sleep(0.3)
+    assert not second.done()
+    await gate.let_go()
+    await first
+    await eventually(lambda: gate.bodies == [b"1", b"2"])
+    await gate.let_go()
+    assert (await second).body == b"2"
+
+
+# Stale connections
+
+
+async def test_a_connection_that_is_closed_while_idle_is_dropped(peers, clients, post, eventually):
+    async def play(talk):
+        await talk.request()
+        talk.answer()
+        await talk.writer.drain()
+        talk.writer.close()
+
+    peer = await peers(play)
+    transport = clients(peer)
+    for number in range(1, 4):
+        await post(transport)
+        assert peer.accepted == number
+        await eventually(lambda: transport.idle == 0)
+
+
+async def test_bytes_on_an_idle_connection_close_it(peers, clients, post, eventually):
+    go_on = asyncio.Event()
+
+    async def play(talk):
+        await talk.request()
+        talk.answer(b"%d" % talk.number)
+        await go_on.wait()
+        talk.answer(b"nobody asked")
+        await talk.hung_up()
+
+    peer = await peers(play)
+    transport = clients(peer)
+    assert (await post(transport)).body == b"1"
+    assert transport.idle == 1
+    go_on.set()
+    await eventually(lambda: transport.idle == 0)
+    assert (await post(transport)).body == b"2"
+
+
+@pytest.mark.parametrize(
+    "unasked", [OK, b"HTTP/1.1 408 x\r\nContent-Length: 0\r\n\r\n", b"!", None]
+)
+async def test_what_came_before_the_request_is_no_answer_to_it(clients, post, unasked):
+    """While the loop is busy, the peer says something unasked or hangs up; then comes a request."""
+    go_on, said = threading.Event(), threading.Event()
+    requests = []
+
+    def read_request(connection):
+        data = b""
+        while not data.endswith(b"\r\n\r\n"):
+            data += connection.recv(1)
+        requests.append(data)
+
+    def serve(server):
+        with server, server.accept()[0] as connection:
+            read_request(connection)
+            connection.sendall(OK)
+            go_on.wait(10)
+            if unasked is None:
+                connection.shutdown(socket.SHUT_WR)
+            else:
+                connection.sendall(unasked)
+            said.set()
+            with server.accept()[0] as fresh:
+                read_request(fresh)
+                fresh.sendall(OK.replace(b"ok", b"no"))
+                fresh.recv(1)
+
+    server = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=serve, args=(server,))
+    thread.start()
+    transport = clients(Origin.parse(f"http://127.0.0.1:{server.getsockname()[1]}"))
+    assert (await post(transport)).body == b"ok"
+    go_on.set()
+    assert said.wait(10)
+    assert transport.idle == 1
+    assert (await post(transport)).body == b"no"
+    assert len(requests) == 2
+    await transport.aclose()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+class Hanging:
+    """Plays a peer that answers the first request of a connection, and hangs up at the second."""
+
+    def __init__(self, *, before=b"", after=0.0, fresh_too=False):
+        self.bodies = []
+        self._before = before
+        self._after = after
+        self._fresh_too = fresh_too
+
+    async def __call__(self, talk):
+        served = 0
+        while request := await talk.request():
+            self.bodies.append(request[1])
+            if served or (self._fresh_too and talk.number > 1):
+                talk.send(self._before)
+                await asyncio.sleep(self._after)
+                return
+            talk.answer(request[1])
+            served += 1
+
+
+async def test_a_reused_connection_that_ends_at_once_is_replaced(peers, clients, post):
+    play = Hanging()
+    peer = await peers(play)
+    transport = clients(peer)
+    await post(transport, b"1")
+    assert (await post(transport, b"2")).body == b"2"
+    assert play.bodies == [b"1", b"2", b"2"]
+    assert peer.accepted == 2
+
+
+async def test_a_request_is_sent_again_once_only(peers, clients, post):
+    play = Hanging(fresh_too=True)
+    peer = await peers(play)
+    transport = clients(peer)
+    await post(transport, b"1")
+    with pytest.raises(ConnectionLostError, match="hung up before its answer"):
+        await post(transport, b"2")
+    assert play.bodies == [b"1", b"2", b"2"]
+
+
+async def test_it_goes_to_a_fresh_connection_though_others_are_idle(
+    peers, clients, post, eventually
+):
+    """When one was closed by the peer, the others may be as well."""
+    play = Hanging()
+    peer = await peers(play)
+    transport = clients(peer, max_connections=3)
+    await asyncio.gather(*(post(transport, b"1") for _ in range(3)))
+    assert (transport.idle, peer.accepted) == (3, 3)
+    assert (await post(transport, b"2")).body == b"2"
+    # All three places were taken: the one of the lost connection was used again.
+    assert (transport.idle, peer.accepted) == (3, 4)
+    assert play.bodies == [b"1"] * 3 + [b"2"] * 2
+    await eventually(lambda: peer.client_sockets == 3)
+
+
+@pytest.mark.parametrize("before", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n", OK[:-1]])
+async def test_nothing_is_sent_again_after_a_byte_of_the_answer(peers, clients, post, before):
+    play = Hanging(before=before)
+    peer = await peers(play)
+    transport = clients(peer)
+    await post(transport, b"1")
+    with pytest.raises(ConnectionLostError, match="hung up within its answer"):
+        await post(transport, b"2")
+    assert play.bodies == [b"1", b"2"]
+
+
+async def test_nothing_is_sent_again_after_a_quarter_of_a_second(peers, clients, post):
+    play = Hanging(after=0.3)
+    peer = await peers(play)
+    transport = clients(peer)
+    await post(transport, b"1")
+    with pytest.raises(ConnectionLostError, match="hung up before its answer"):
+        await post(transport, b"2")
+    assert play.bodies == [b"1", b"2"]
+
+
+async def test_a_request_that_was_sent_again_keeps_its_timeout(peers, clients, post):
+    async def play(talk):
+        served = 0
+        while await talk.request():
+            if talk.number > 1:
+                await talk.hung_up()
+            if served:
+                return
+            talk.answer()
+            served += 1
+
+    peer = await peers(play)
+    transport = clients(peer)
+    await post(transport)
+    with pytest.raises(TimeoutError, match=r"no complete answer within 0\.1 s"):
+        await post(transport, timeout=0.1)
+    assert peer.accepted == 2
+
+
+async def test_a_request_that_cannot_be_sent_again_may_have_run(peers, clients, post):
+    play = Hanging()
+    peer = await peers(play)
+    transport = clients(peer)
+    await post(transport, b"1")
+    peer._server.close()
+    with pytest.raises(ConnectionLostError) as caught:
+        await post(transport, b"2")
+    assert str(caught.value) == (
+        f"{peer.origin} hung up before its answer and can't be reached again "
+        "(connection refused); is the gateway running or port-forwarded?"
+    )
+    assert play.bodies == [b"1", b"2"]
+
+
+# The end
+
+
+async def test_closing_ends_what_is_in_flight_connecting_and_waiting(
+    peers, clients, post, eventually
+):
+    gate = Gate()
+    peer = await peers(gate)
+    transport = clients(peer, max_connections=1)
+    running, waiting = (asyncio.create_task(post(transport, body)) for body in (b"1", b"2"))
+    await eventually(lambda: gate.bodies == [b"1"])
+    assert transport.waiting == 1
+    await transport.aclose()
+    with pytest.raises(ConnectionLostError) as caught:
+        await running
+    assert str(caught.value) == (
+        f"the transport was closed before {peer.origin} had answered; "
+        "the function may have run or not"
+    )
+    with pytest.raises(ConnectError, match="the transport is closed"):
+        await waiting
+    assert gate.bodies == [b"1"]
+    with pytest.raises(ConnectError, match="the transport is closed"):
+        await post(transport)
+    assert peer.client_sockets == 0
+    await transport.aclose()
+
+
+async def test_closing_while_connecting(full_backlog, clients, post, eventually):
+    transport = clients(full_backlog)
+    call = asyncio.create_task(post(transport))
+    await eventually(lambda: transport._opening)
+    await transport.aclose()
+    with pytest.raises(ConnectError, match="the transport is closed"):
+        await call
+
+
+async def test_closing_twice_at_once(peers, clients, post):
+    peer = await peers(echo)
+    transport = clients(peer)
+    await post(transport)
+    await asyncio.gather(transport.aclose(), transport.aclose())
+    assert peer.client_sockets == 0
+
+
+async def test_closing_is_what_leaving_the_context_does(peers, clients, post):
+    peer = await peers(echo)
+    async with clients(peer) as transport:
+        await post(transport)
+        assert peer.client_sockets == 1
+    assert peer.client_sockets == 0
+
+
+async def test_a_transport_that_was_never_used_closes(clients):
+    await clients(Origin.parse("http://127.0.0.1:1")).aclose()
