@@ -1,0 +1,82 @@
+"""The heads of requests, made from what they have in common: as planned, whatever the values."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faas_connector import ConfigError, ControllerConfig, Event, FunctionName, Invocation
+from faas_connector.gateway.client import GatewayClient
+from faas_connector.invoker import CallOptions, Invoker
+
+FUNCTION = FunctionName("printer", "fn")
+NAMES = ["X-A", "x-a", "X-Topic", "x-topic", "Content-Type", "accept", "X-Callback-Url", "Host"]
+VALUES = st.sampled_from(["", "-", "1", " 1", "1 ", "a b", "a\tb", "größe", "a\r\nb", "%s", "{}"])
+EVENTS = st.builds(
+    Event,
+    st.one_of(VALUES, st.text(max_size=5)),
+    headers=st.dictionaries(
+        st.sampled_from(NAMES), st.one_of(VALUES, st.text(max_size=5)), max_size=4
+    ),
+    content_type=st.sampled_from([None, "a/b"]),
+)
+OPTIONS = st.builds(
+    CallOptions, st.sampled_from([None, *Invocation]), st.sampled_from([None, "http://here/"])
+)
+
+
+def new_invoker(**options):
+    config = ControllerConfig(**options)
+    return Invoker(GatewayClient(config), config, lambda _: None)
+
+
+def lines(head):
+    return sorted(head.split("\r\n"))
+
+
+def planned(invoker, event, options=CallOptions()):  # noqa: B008
+    plan = invoker.plan(FUNCTION, event, options)
+    fields = [f"{name}: {value}" for name, value in plan.fields]
+    return sorted([f"POST {plan.target} HTTP/1.1", "Host: 127.0.0.1:8080", *fields, ""])
+
+
+@given(st.lists(st.tuples(EVENTS, OPTIONS), max_size=6), st.booleans())
+def test_a_head_is_as_planned_whichever_came_before(calls, send_topic):
+    invoker = new_invoker(send_topic=send_topic, callback_url="http://default/")
+    for event, options in calls:
+        head = invoker._head(FUNCTION, event, options)
+        assert lines(head) == planned(invoker, event, options)
+        assert head.endswith("\r\n")
+        assert not head.endswith("\r\n\r\n")
+
+
+def test_a_header_that_is_no_text_is_refused_after_one_that_is():
+    invoker = new_invoker()
+    invoker._head(FUNCTION, Event("orders", headers={"X-Count": "3"}), CallOptions())
+    with pytest.raises(ConfigError, match="header X-Count must be text, got 3"):
+        invoker._head(FUNCTION, Event("orders", headers={"X-Count": 3}), CallOptions())
+
+
+def test_what_is_remembered_is_bounded_whatever_comes_from_outside():
+    invoker = new_invoker()
+    for number in range(100):
+        event = Event(f"orders.{number}", headers={"X-Id": str(number)})
+        invoker._head(FUNCTION, event, CallOptions())
+    assert len(invoker._heads) == 1
+    event = Event("orders", headers={"X" * 100_000: "1"})
+    assert lines(invoker._head(FUNCTION, event, CallOptions())) == planned(invoker, event)
+    kept = sum(len(head.fixed) + sum(map(len, head.names)) for head in invoker._heads.values())
+    assert kept < 10_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_call_ids_differ_after_a_fork():
+    script = (
+        "import os; from faas_connector.invoker import new_call_id; "
+        "child = os.fork(); child and os.waitpid(child, 0); print(new_call_id(), flush=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert len(set(done.stdout.split())) == 2
