@@ -1,4 +1,4 @@
-"""What is known of the functions after a refresh: nothing that was good is lost by one bad answer."""
+"""What is known of the functions after a refresh: one bad answer loses nothing that was good."""
 
 from hypothesis import given
 from hypothesis import strategies as st
