@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from faas_connector.errors import ConfigError
+from faas_connector.headers import is_text
 
 _log = logging.getLogger("faas_connector.auth")
 
@@ -27,9 +28,9 @@ Auth = HeaderAuth | Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]
 
 
 class SecretFile:
-    """A secret in a file, read again whenever the file changes, blanks at the ends trimmed.
+    """A secret in a file, read anew each time it is asked for, blanks at the ends trimmed.
 
-    While the file can't be read (a secret being swapped), the last good value holds.
+    While the file can't be read or is empty (a secret being swapped), the last good value holds.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -39,43 +40,41 @@ class SecretFile:
             ConfigError: it can't be read, or is empty.
         """
         self.path = Path(path)
-        self._seen: tuple[int, int, int] | None = None
-        try:
-            self._value = self._read()
-        except (OSError, ValueError) as error:
+        self._trouble = ""
+        value, trouble = self._read()
+        if trouble:
             raise ConfigError(
-                f"can't read the secret {self.path} ({_why(error)}); "
-                "is it mounted, and may this user read it?"
-            ) from error
-        if not self._value:
-            raise ConfigError(f"the secret {self.path} is empty; write the password into it")
+                f"the secret {self.path} {trouble}; "
+                "is it mounted, may this user read it, and does it hold the password?"
+            )
+        self._value = value
 
     def get(self) -> str:
         """The secret as it stands in the file now."""
-        try:
-            value = self._read()
-        except (OSError, ValueError) as error:
-            _log.warning("secret %s can't be read (%s); keeping the last", self.path, _why(error))
-            return self._value
-        if value:
+        value, trouble = self._read()
+        if trouble and trouble != self._trouble:
+            _log.warning("the secret %s %s; keeping the last one", self.path, trouble)
+        self._trouble = trouble
+        if not trouble:
             self._value = value
         return self._value
 
-    def _read(self) -> str:
-        state = self.path.stat()
-        seen = (state.st_mtime_ns, state.st_size, state.st_ino)
-        if seen == self._seen:
-            return self._value
-        value = self.path.read_text(encoding="utf-8").strip()
-        self._seen = seen
-        return value
+    def _read(self) -> tuple[str, str]:
+        """The secret, and what is wrong with it: one of the two is empty."""
+        # Some 10 us, once a refresh. A file's time and size don't tell reliably that it changed.
+        try:
+            value = self.path.read_bytes().decode().strip()
+        except OSError as error:
+            return "", f"can't be read ({error.strerror or error})"
+        except UnicodeDecodeError:
+            # The error itself must go no further: it carries the bytes.
+            return "", "is not UTF-8 text"
+        except ValueError:
+            return "", "can't be read (no path has such characters)"
+        return value, "" if value else "is empty"
 
     def __repr__(self) -> str:
         return f"SecretFile({str(self.path)!r})"
-
-
-def _why(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or "not UTF-8 text"
 
 
 class BasicAuth:
@@ -87,11 +86,17 @@ class BasicAuth:
     """
 
     def __init__(self, username: str | SecretFile, password: str | SecretFile) -> None:
-        """Take both as text, or as files that are read again when they change."""
+        """Take both as text, or as files that are read again when they change.
+
+        Raises:
+            ConfigError: one of them is neither, or the user name is empty or holds a `:`.
+        """
+        _check_secret("username", username)
         if isinstance(username, str) and (not username or ":" in username):
             raise ConfigError(
                 f"username must not be empty nor hold a ':', got {username!r}; for example 'admin'"
             )
+        _check_secret("password", password)
         self._username = username
         self._password = password
 
@@ -131,7 +136,9 @@ class BasicAuth:
     def headers(self) -> Mapping[str, str]:
         """`Authorization: Basic …` (RFC 7617, UTF-8)."""
         pair = f"{_text(self._username)}:{_text(self._password)}"
-        return {"Authorization": "Basic " + b64encode(pair.encode()).decode("ascii")}
+        # An environment variable may hold bytes that are no UTF-8.
+        encoded = b64encode(pair.encode("utf-8", "surrogateescape"))
+        return {"Authorization": f"Basic {encoded.decode('ascii')}"}
 
     def __repr__(self) -> str:
         return f"BasicAuth({self._username!r}, '***')"
@@ -146,26 +153,49 @@ class BearerToken:
     """
 
     def __init__(self, token: str | SecretFile) -> None:
-        """Take the token as text, or as a file that is read again when it changes."""
-        if isinstance(token, str) and not token.strip():
-            raise ConfigError("token must not be empty; for example BearerToken('eyJ…')")
+        """Take the token as text, or as a file that is read again when it changes.
+
+        Raises:
+            ConfigError: it is neither, or no header may hold it.
+        """
+        _check_secret("token", token)
         self._token = token
+        self.headers()
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> BearerToken:
         """The token in a file, read again when it changes.
 
         Raises:
-            ConfigError: it can't be read or is empty.
+            ConfigError: it can't be read, is empty, or no header may hold it.
         """
         return cls(SecretFile(path))
 
     def headers(self) -> Mapping[str, str]:
-        """`Authorization: Bearer …` (RFC 6750)."""
-        return {"Authorization": f"Bearer {_text(self._token).strip()}"}
+        """`Authorization: Bearer …` (RFC 6750).
+
+        Raises:
+            ConfigError: the file holds by now what no header may hold.
+        """
+        token = _text(self._token).strip()
+        if not token or not is_text(token):
+            where = f" in {self._token.path}" if isinstance(self._token, SecretFile) else ""
+            raise ConfigError(
+                f"the token{where} must be one line of visible ASCII, got {len(token)} other "
+                "characters; for example BearerToken('eyJ…')"
+            )
+        return {"Authorization": f"Bearer {token}"}
 
     def __repr__(self) -> str:
         return "BearerToken('***')"
+
+
+def _check_secret(name: str, value: object) -> None:
+    if not isinstance(value, str | SecretFile):
+        raise ConfigError(
+            f"{name} must be text or a SecretFile, got a {type(value).__name__}; "
+            "is the variable that it comes from set?"
+        )
 
 
 def _text(value: str | SecretFile) -> str:
