@@ -163,11 +163,12 @@ class _Subscription:
                 self._is_dropping = True
                 _log.warning("subscriber %s is behind; dropping responses", self.name)
             return
+        if not self._queue:
+            self.idle.clear()
+            self._filled.set()
         self._queue.append(response)
         self._items += 1
         self._bytes += _size(response)
-        self.idle.clear()
-        self._filled.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"subscriber {self.name}")
 
@@ -179,34 +180,42 @@ class _Subscription:
 
     async def _run(self) -> None:
         _inside_subscriber.set(True)
-        most = 1 if self._thread is None else _BATCH
         while not self._ended:
             await self._filled.wait()
-            batch = [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+            if self._thread is None:
+                await self._tell_on_loop()
+            else:
+                await self._tell_in(self._thread)
             if not self._queue:
                 self._filled.clear()
-            await self._tell(batch)
-            self._release(batch)
 
-    async def _tell(self, batch: list[InvokerResponse]) -> None:
-        if self._thread is not None:
-            for unfinished in await self._thread.tell(batch):
-                await self._finish(unfinished)
-            return
-        for response in batch:
-            await self._finish(cast("Awaitable[None]", self._subscriber(response)))
+    async def _tell_on_loop(self) -> None:
+        subscriber = cast("Callable[[InvokerResponse], Awaitable[None]]", self._subscriber)
+        while self._queue:
+            response = self._queue.popleft()
+            try:
+                await subscriber(response)
+            except Exception:
+                self._log_failure()
+            self._release(1, _size(response))
 
-    async def _finish(self, unfinished: Awaitable[None]) -> None:
-        try:
-            await unfinished
-        except Exception:
-            _log.exception("subscriber %s failed", self.name)
+    async def _tell_in(self, thread: _SubscriberThread) -> None:
+        batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+        for unfinished in await thread.tell(batch):
+            try:
+                await unfinished
+            except Exception:
+                self._log_failure()
+        self._release(len(batch), sum(map(_size, batch)))
 
-    def _release(self, batch: list[InvokerResponse]) -> None:
+    def _log_failure(self) -> None:
+        _log.exception("subscriber %s failed", self.name)
+
+    def _release(self, items: int, size: int) -> None:
         if self._ended:
             return
-        self._items -= len(batch)
-        self._bytes -= sum(map(_size, batch))
+        self._items -= items
+        self._bytes -= size
         if not self._items:
             self.idle.set()
         if not self.is_full:

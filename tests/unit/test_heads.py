@@ -1,9 +1,5 @@
 """The heads of requests, made from what they have in common: as planned, whatever the values."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,13 +66,3 @@ def test_what_is_remembered_is_bounded_whatever_comes_from_outside():
     assert lines(invoker._head(FUNCTION, event, CallOptions())) == planned(invoker, event)
     kept = sum(len(head.fixed) + sum(map(len, head.names)) for head in invoker._heads.values())
     assert kept < 10_000
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_call_ids_differ_after_a_fork():
-    script = (
-        "import os; from faas_connector.invoker import new_call_id; "
-        "child = os.fork(); child and os.waitpid(child, 0); print(new_call_id(), flush=True)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    assert len(set(done.stdout.split())) == 2
