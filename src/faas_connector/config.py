@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 from faas_connector._version import __version__
 from faas_connector.auth import Auth
@@ -15,9 +16,11 @@ from faas_connector.errors import ConfigError
 from faas_connector.headers import is_text
 from faas_connector.matching import TopicMatcher
 from faas_connector.names import Invocation
-from faas_connector.urls import check_callback_url, check_gateway_url
+from faas_connector.urls import check_callback_url, check_gateway_url, mask_url
 
 T = TypeVar("T")
+
+_NAMESPACE = re.compile(r"[-a-zA-Z0-9_.*]+")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
@@ -28,7 +31,12 @@ def _settings(cls: type[T]) -> type[T]:
     construct: Callable[..., None] = made.__init__
 
     @functools.wraps(construct)
-    def checked(self: T, **options: Any) -> None:
+    def checked(self: T, *values: object, **options: Any) -> None:
+        if values:
+            raise ConfigError(
+                f"{made.__name__} takes its options by name, got {len(values)} without one; "
+                f"for example {made.__name__}({known[0]}=...)"
+            )
         for option in options:
             if option not in known:
                 nearest = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
@@ -73,8 +81,8 @@ class Timeouts:
         _positive("timeouts.system", self.system, "10.0")
         if self.read is not None:
             _positive("timeouts.read", self.read, "30.0")
-        if self.drain != 0:
-            _positive("timeouts.drain", self.drain, "10.0")
+        if self.drain != 0 or isinstance(self.drain, bool):
+            _positive("timeouts.drain", self.drain, "10.0, or 0 to drop what is queued")
 
 
 @_settings
@@ -116,7 +124,7 @@ class ControllerConfig:
     tls: ssl.SSLContext | None = None
     """For https: CA, client certificate; None means the system's CAs."""
     namespaces: str | Sequence[str] | None = None
-    """None for all; else one or several, exact or with `*` (`"team-*"`)."""
+    """None for all; else one or several, exact or with `*` (`"team-*"`). Read back as a tuple."""
     rebuild_interval: float = 30.0
     """Seconds between two refreshes of the topic map."""
     startup_timeout: float = 10.0
@@ -150,33 +158,38 @@ class ControllerConfig:
         self._check_namespaces()
         if self.callback_url is not None:
             check_callback_url(self.callback_url)
-        for name in ("content_type", "user_agent", "connector"):
-            _check_text(name, getattr(self, name))
+        _check_text("content_type", self.content_type, "application/json")
+        _check_text("user_agent", self.user_agent, "acme-connector/1.0")
+        _check_text("connector", self.connector, "acme/orders-connector")
         _instance("topic_delimiter", self.topic_delimiter, str, "','")
+        _instance("send_topic", self.send_topic, bool, "False")
         _instance("invocation", self.invocation, Invocation, "Invocation.ASYNC")
         _instance("timeouts", self.timeouts, Timeouts, "Timeouts(call=30.0)")
         _instance("limits", self.limits, Limits, "Limits(max_in_flight=256)")
-        if self.auth is not None and not (callable(self.auth) or hasattr(self.auth, "headers")):
-            raise ConfigError(
-                f"auth must be a callable or have headers(), got a {type(self.auth).__name__}; "
-                "for example BasicAuth('admin', password)"
-            )
+        if self.tls is not None:
+            _instance("tls", self.tls, ssl.SSLContext, "ssl.create_default_context()")
+        if self.auth is not None:
+            _check_auth(self.auth)
         object.__setattr__(self, "topic_matcher", TopicMatcher.of(self.topic_matcher))
 
     def _check_namespaces(self) -> None:
         if self.namespaces is None:
             return
-        names: tuple[object, ...] = self.namespace_patterns
-        if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        given: object = self.namespaces
+        names: tuple[object, ...] = (given,)
+        if isinstance(given, Iterable) and not isinstance(given, str):
+            names = tuple(cast("Iterable[object]", given))
+        found = [name.strip() for name in names if isinstance(name, str)]
+        if not found or len(found) < len(names) or not all(map(_NAMESPACE.fullmatch, found)):
             raise ConfigError(
-                f"namespaces must be None, a name or a list of names, got {self.namespaces!r}; "
+                f"namespaces must be None, a name or a list of names, got {given!r}; "
                 "for example 'openfaas-fn' or ['staging', 'team-*']"
             )
-        object.__setattr__(
-            self,
-            "namespaces",
-            tuple(dict.fromkeys(name.strip() for name in self.namespace_patterns)),
-        )
+        object.__setattr__(self, "namespaces", tuple(dict.fromkeys(found)))
+
+    def __repr__(self) -> str:
+        shown = (f"{each.name}={mask_url(getattr(self, each.name))!r}" for each in fields(self))
+        return f"ControllerConfig({', '.join(shown)})"
 
     @property
     def matcher(self) -> TopicMatcher:
@@ -193,11 +206,23 @@ class ControllerConfig:
 
 def _instance(name: str, value: object, wanted: type, example: str) -> None:
     if not isinstance(value, wanted):
-        raise ConfigError(f"{name} must be {wanted.__name__}, got {value!r}; for example {example}")
+        raise ConfigError(
+            f"{name} must be of type {wanted.__name__}, got {value!r}; for example {example}"
+        )
 
 
-def _check_text(name: str, value: object) -> None:
+def _check_auth(auth: object) -> None:
+    # The value itself may hold a password.
+    got = f"the class {auth.__name__}" if isinstance(auth, type) else f"a {type(auth).__name__}"
+    if isinstance(auth, type) or not (callable(auth) or hasattr(auth, "headers")):
+        raise ConfigError(
+            f"auth must be a callable or have headers(), got {got}; "
+            "for example BasicAuth('admin', password)"
+        )
+
+
+def _check_text(name: str, value: object, example: str) -> None:
     if not isinstance(value, str) or not value or not is_text(value):
         raise ConfigError(
-            f"{name} must be text that a header may hold, got {value!r}; for example 'text/plain'"
+            f"{name} must be text that a header may hold, got {value!r}; for example {example!r}"
         )
