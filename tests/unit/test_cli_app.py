@@ -27,7 +27,7 @@ def test_help_fits_a_screen_and_shows_an_example(name, capsys):
     lines = text.splitlines()
     assert len(lines) <= 50
     assert max(map(len, lines)) <= 80
-    assert f"\n    faas-connector {name or 'topics'}" in text
+    assert f"\n    faas-connector {name or 'dev'}" in text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -51,7 +51,7 @@ def test_without_arguments_the_help_is_shown(capsys):
     ("arguments", "parts"),
     [
         (["invok"], ["no command 'invok'; did you mean 'invoke'?", "faas-connector --help"]),
-        (["zzzzzz"], ["no command 'zzzzzz'; known: tester, invoke"]),
+        (["zzzzzz"], ["no command 'zzzzzz'; known: dev, gateway"]),
         (["topics", "--jsn"], ["--jsn", "faas-connector topics --help"]),
         (["invoke"], ["TOPIC", "faas-connector invoke --help"]),
         (["invoke", "t", "-", "-s"], ["standard input can't be both"]),

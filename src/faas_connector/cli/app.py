@@ -30,16 +30,29 @@ class Entry:
 
 
 COMMANDS = {
+    "dev": Entry("dev", "Try it: a local gateway, a function and a timer.", True),
+    "gateway": Entry("gateway", "Run the local gateway alone.", True),
     "tester": Entry("tester", "Send a test event on an interval.", True),
     "invoke": Entry("invoke", "Send one event to every function that wants it."),
     "topics": Entry("topics", "List the topics that functions ask for."),
     "check": Entry("check", "Check the gateway, or lint a stack.yaml offline."),
     "explain": Entry("explain", "Say which functions an event would reach, and why."),
+    "new": Entry("new", "Write a small connector project to start from."),
 }
+
+
+class _NobodyReadsError(Exception):
+    """Whoever read our output has gone, as `head` does."""
 
 
 class LazyGroup(click.Group):
     """Knows the commands by name and summary, without importing them."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # which click would make a failure of
+            raise _NobodyReadsError from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(COMMANDS)
@@ -75,9 +88,10 @@ class LazyGroup(click.Group):
 HELP = """Deliver events to every OpenFaaS function that asked for their topic.
 
 \b
-Example:
+Try it without a cluster:
+  faas-connector dev
+and in a second terminal:
   export OPENFAAS_URL=http://127.0.0.1:8080
-  faas-connector topics
   faas-connector invoke payment.received hello
 """
 
@@ -113,7 +127,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return failures.WRONG_USE
     except Exception as error:
-        if all(isinstance(each, BrokenPipeError) for each in failures.leaves(error)):
+        if all(
+            isinstance(each, BrokenPipeError | _NobodyReadsError) for each in failures.leaves(error)
+        ):
             _let_go_of_stdout()
             return 0
         if state.debug:

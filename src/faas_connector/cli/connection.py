@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 DEFAULT_GATEWAY = "http://127.0.0.1:8080"
 DEFAULT_USER = "admin"
-_PATIENCE = 4.0  # s; with the start of the process, an unreachable gateway is given up within 5 s
+_PATIENCE = 3.0  # s; with the start of the process, an unreachable gateway is given up within 5 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

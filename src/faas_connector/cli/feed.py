@@ -8,6 +8,8 @@ from datetime import datetime
 from faas_connector.cli.output import say
 from faas_connector.durations import format_duration
 from faas_connector.event import Event
+from faas_connector.local.calls import FinishedCall
+from faas_connector.names import FunctionName
 from faas_connector.response import InvokerResponse
 
 _LONGEST_BODY = 100
@@ -24,7 +26,7 @@ class Feed:
 
     def event(self, event: Event) -> None:
         """An event that is about to be sent."""
-        self.line(f"event     {event.topic}  {excerpt(event.data)}")
+        self.line(f"event     {event.topic}  {len(event.data)} B  {excerpt(event.data)}")
 
     async def response(self, response: InvokerResponse) -> None:
         """A response; a coroutine function, so that it may subscribe."""
@@ -34,6 +36,16 @@ class Feed:
         """A response, if it is none: of all others the local gateway tells with `call`."""
         if response.error is not None:
             await self.response(response)
+
+    def call(self, call: FinishedCall) -> None:
+        """A call that the local gateway has passed on."""
+        outcome = f"{call.sent_bytes} B"
+        text = call_text(call.topic, str(call.function), call.status, call.duration, outcome)
+        self.line(f"response  {text}")
+
+    def log(self, function: FunctionName, line: str) -> None:
+        """A line that a function logged."""
+        self.line(f"log       {function}  {line}")
 
     def line(self, text: str) -> None:
         """Any line; the time of day is put in front."""

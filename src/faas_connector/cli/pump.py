@@ -9,7 +9,7 @@ from faas_connector.cli.feed import Feed
 from faas_connector.config import ControllerConfig
 from faas_connector.controller import Controller
 from faas_connector.response import ResponseSubscriber
-from faas_connector.source import Source
+from faas_connector.source import Delivery, Source
 
 _DRAIN = 0.5  # s; Ctrl-C is to end a command within 2 s
 
@@ -35,19 +35,25 @@ async def pump(
 ) -> None:
     """Invoke for each event; the feed is told of events, and `tell` of responses."""
     unsubscribe = controller.subscribe(tell)
+    room = asyncio.Semaphore(controller.config.limits.max_in_flight)
+
+    async def send(delivery: Delivery) -> None:
+        event = delivery.event
+        try:
+            responses = await controller.invoke(
+                event.topic, event.data, headers=event.headers, content_type=event.content_type
+            )
+        finally:
+            room.release()
+        if not responses:
+            feed.line(f"nobody    {event.topic}: no function asks for it")
+        await delivery.ack()
+
     try:
-        async with source.open(_Session(controller)) as deliveries:
+        async with source.open(_Session(controller)) as deliveries, asyncio.TaskGroup() as sending:
             async for delivery in deliveries:
-                event = delivery.event
-                feed.event(event)
-                responses = await controller.invoke(
-                    event.topic,
-                    event.data,
-                    headers=event.headers,
-                    content_type=event.content_type,
-                )
-                if not responses:
-                    feed.line(f"nobody    {event.topic}: no function asks for it")
-                await delivery.ack()
+                await room.acquire()
+                feed.event(delivery.event)
+                sending.create_task(send(delivery), name="event")
     finally:
         unsubscribe()
