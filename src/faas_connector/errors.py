@@ -21,6 +21,8 @@ Messages are one line: what, where, why and the next step. No message holds a se
 
 from __future__ import annotations
 
+import functools
+
 
 class ConnectorError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -60,6 +62,10 @@ class GatewayResponseError(GatewayError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """How to copy it, and hand it from one process to another."""
+        return functools.partial(type(self), status=self.status), self.args
 
 
 class TransportError(ConnectorError):

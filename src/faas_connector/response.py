@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from faas_connector.durations import format_duration
-from faas_connector.errors import ConnectorError
+from faas_connector.errors import ConfigError, ConnectorError
 from faas_connector.event import Event
 from faas_connector.headers import Headers
 from faas_connector.names import FunctionName
@@ -49,9 +49,11 @@ class InvokerResponse(msgspec.Struct, frozen=True):
         return self.status is not None and 200 <= self.status < 300
 
     def __str__(self) -> str:
+        # Topics come from outside and must not write log lines of their own.
+        topic = self.topic if self.topic.isprintable() else repr(self.topic)
         outcome = f"no answer: {self.error}" if self.status is None else str(self.status)
         return (
-            f"{self.topic} -> {self.function} {outcome} "
+            f"{topic or '-'} -> {self.function} {outcome} "
             f"{format_duration(self.duration)} {len(self.body)} B"
         )
 
@@ -87,7 +89,14 @@ class LogResponses:
             response_body: log what was answered, too.
             max_body: bytes of a body after which it is cut.
             logger: where to; default `faas_connector.responses`.
+
+        Raises:
+            ConfigError: `level` is no number, or `max_body` is negative.
         """
+        if not isinstance(level, int):
+            raise ConfigError(f"level must be a number, got {level!r}; for example logging.INFO")
+        if max_body < 0:
+            raise ConfigError(f"max_body must be 0 bytes or more, got {max_body}; for example 2048")
         self._level = level
         self._request_body = request_body
         self._response_body = response_body
