@@ -13,6 +13,10 @@ from faas_connector.local.shapes import Deployment
 from faas_connector.local.stack import Stack, StackFunction, local_secrets
 from faas_connector.local.url_function import URL_ANNOTATION
 
+# What faas-cli sends for a Python template (by its template.yml): the template's own index.py,
+# which only the image has.
+_TEMPLATE_PROCESSES = frozenset({"python index.py", "python3 index.py"})
+
 Secrets = Callable[[str], Mapping[str, bytes]]
 """Gives the secrets of a namespace."""
 
@@ -63,8 +67,10 @@ class Makers:
 
     def of_deployment(self, deployment: Deployment, namespace: str) -> RunnerMaker:
         """What runs a deployment: its process or URL, else a handler of the stack."""
-        process = deployment.env_process or deployment.env_vars.get("fprocess", "")
         known = self._known(deployment)
+        process = deployment.env_process or deployment.env_vars.get("fprocess", "")
+        if known is not None and process in _TEMPLATE_PROCESSES:
+            process = ""
         if known is None and not process and URL_ANNOTATION not in deployment.annotations:
             return _unsupported(deployment)
         function = StackFunction(
