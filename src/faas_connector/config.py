@@ -148,7 +148,9 @@ class ControllerConfig:
     send_topic: bool = True
     """Whether calls carry `X-Topic`."""
     timeouts: Timeouts = Timeouts()
+    """Seconds that requests and leaving may take."""
     limits: Limits = Limits()
+    """How much may be under way or held at a time."""
 
     def __post_init__(self) -> None:
         check_gateway_url(self.gateway_url)

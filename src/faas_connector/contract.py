@@ -31,7 +31,9 @@ class AnnotationProblem(msgspec.Struct, frozen=True):
     """An annotation that can't mean what it says; it affects that setting of that function only."""
 
     key: str
+    """The annotation."""
     value: str
+    """What it holds."""
     reason: str
     """What is wrong and a right example, in one line."""
 
@@ -44,21 +46,29 @@ class FunctionContract(msgspec.Struct, frozen=True):
     """One function and what it declares. A setting it doesn't declare, or wrongly, is None."""
 
     name: FunctionName
+    """Whom to call."""
     topics: tuple[str, ...] = ()
     """Topics or patterns, in the order of the annotation, each once."""
     mode: Invocation | None = None
+    """The route of its calls."""
     timeout: float | None = None
     """Seconds one call may take."""
     concurrency: int | None = None
     """Calls that may run at a time."""
     order: Order | None = None
+    """Whether events of one key come one after another."""
     dead_letter: bool | None = None
     """Whether its failed events are kept as dead letters."""
     retry_attempts: int | None = None
+    """Calls in all before an event counts as failed."""
     retry_codes: frozenset[int] | None = None
+    """Its statuses that are tried again."""
     retry_min_wait: float | None = None
+    """Seconds before the second attempt."""
     retry_max_wait: float | None = None
+    """Seconds that no wait between two attempts exceeds."""
     problems: tuple[AnnotationProblem, ...] = ()
+    """What is wrong with its annotations."""
 
 
 class Annotation(msgspec.Struct, frozen=True):
