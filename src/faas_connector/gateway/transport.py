@@ -1,7 +1,8 @@
 """A small HTTP/1.1 client for one origin, with a pool of keep-alive connections.
 
-It does what invoking needs and no more: no redirects, no cookies, no proxies, no `.netrc`. It is
-bound to the loop of its first request.
+It does what invoking needs and no more: no redirects, no cookies, no proxies, no `.netrc`. A
+transport belongs to the loop that it is used in. Host names are looked up by that loop (asyncio
+does so in threads that live as long as the loop).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from math import inf
 from time import monotonic
@@ -221,9 +223,15 @@ class Transport:
         now = monotonic()
         self._start_clock(exchange, now)
         secure = self._origin.scheme == "https"
+        connections: list[Connection] = []
+
+        def new_connection() -> Connection:
+            connections.append(self._new_connection())
+            return connections[-1]
+
         task = loop.create_task(
             loop.create_connection(
-                self._new_connection,
+                new_connection,
                 self._origin.host,
                 self._origin.port,
                 ssl=(self._tls or _system_tls()) if secure else None,
@@ -234,7 +242,7 @@ class Transport:
         patience = now + self._connect_timeout
         self._opening[exchange] = _Attempt(task, patience)
         self.watch(min(exchange.deadline, patience))
-        task.add_done_callback(partial(self._opened, exchange))
+        task.add_done_callback(partial(self._opened, exchange, connections))
 
     def _new_connection(self) -> Connection:
         parser = ResponseParser(
@@ -242,8 +250,12 @@ class Transport:
         )
         return Connection(self, self._origin, parser, self._read_timeout)
 
-    def _opened(self, exchange: Exchange, task: _Opening) -> None:
+    def _opened(
+        self, exchange: Exchange, connections: Sequence[Connection], task: _Opening
+    ) -> None:
         del self._opening[exchange]
+        if task.cancelled() or task.exception() is not None:
+            self._disown(connections)
         if task.cancelled():
             exchange.answer.cancel()  # by the end of the loop, if nobody has answered it yet
         elif (error := task.exception()) is not None:
@@ -259,6 +271,13 @@ class Transport:
             else:
                 self._begin(connection, exchange)
         self._fill_places()
+
+    def _disown(self, connections: Iterable[Connection]) -> None:
+        """Forget what an attempt has made that failed: uvloop doesn't tell when it closes that."""
+        for connection in connections:
+            if connection in self._connections:
+                self._connections.remove(connection)
+                connection.close()
 
     def _fill_places(self) -> None:
         """Let those who wait longest open connections, while there are places."""
