@@ -59,9 +59,9 @@ class Function(msgspec.Struct):
     """Why it can't run here."""
 
     def __str__(self) -> str:
-        return (
-            f"{self.name} (can't run: {self.unsupported})" if self.unsupported else f"{self.name}"
-        )
+        if not self.unsupported:
+            return str(self.name)
+        return f"{self.name} ({self.unsupported.removeprefix(f'{self.name.name}: ')})"
 
     def status(self, invocations: int) -> FunctionStatus:
         """What the gateway says of it."""
