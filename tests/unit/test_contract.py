@@ -164,6 +164,9 @@ def test_a_full_contract():
     )
 
 
+FOREIGN = st.text("ab./-").map("example.com/".__add__)
+
+
 class TestAnyInput:
     MATCHERS = (TopicMatcher.EXACT, TopicMatcher.MQTT, TopicMatcher.NATS, TopicMatcher.GLOB)
     NEAR = st.one_of(
@@ -207,7 +210,10 @@ class TestAnyInput:
         (added,) = [each for each in beside.problems if each not in without.problems]
         assert (added.key, added.value) == wrong
 
-    @given(ANNOTATED, st.dictionaries(st.from_regex(r"example\.[a-z]{1,9}/[a-z]+"), st.text()))
+    @given(
+        ANNOTATED,
+        st.dictionaries(st.text("ab./-").map("example.com/".__add__), st.text(), max_size=5),
+    )
     def test_the_annotations_of_others_mean_nothing(self, annotations, foreign):
         assert read({**annotations, **foreign}) == read(annotations)
 
@@ -420,6 +426,6 @@ class TestContradictions:
 def test_what_is_remembered_of_foreign_keys_is_bounded():
     from faas_connector import contract
 
-    for number in range(6000):
+    for number in range(4200):
         read({f"example.com/{number}": "x"})
     assert contract._misspelt.cache_info().currsize <= 4096

@@ -1,5 +1,6 @@
 """Header fields: nothing that could end a line passes, and everything arrives."""
 
+import string
 from base64 import b64decode
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from faas_connector.errors import ConfigError
 from faas_connector.headers import Headers, encode_field, is_text, is_token
 
-NAMES = st.from_regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", fullmatch=True).filter(str.isascii)
+TOKEN = "!#$%&'*+-.^_`|~" + string.digits + string.ascii_letters  # RFC 9110, 5.6.2
+NAMES = st.text(TOKEN, min_size=1, max_size=12)
 ANY_TEXT = st.text(st.characters())  # surrogates included
 VISIBLE = {chr(code) for code in range(0x20, 0x7F)} | {"\t"}
 
