@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from faas_connector.testing import Answer, LocalFunction, LocalGateway, ThreadedGateway
 
@@ -342,6 +344,43 @@ def web_server(tmp_path):
         yield server.server_address[1]
         server.shutdown()
         thread.join()
+
+
+class _EmptyGateway(http.server.BaseHTTPRequestHandler):
+    """Knows no namespaces and no functions."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _TlsServer(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """A client that doesn't trust us hangs up; nothing to say about."""
+
+
+def test_certificates(run, tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with _TlsServer(("127.0.0.1", 0), _EmptyGateway) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            ask = ("topics", "--json", "-g", f"https://127.0.0.1:{server.server_address[1]}")
+            assert "certificate" in failed(run(*ask))
+            assert run(*ask, "--ca-file", str(tmp_path / "ca.pem")).stdout == b"{}\n"
+            assert run(*ask, "--tls-no-verify").stdout == b"{}\n"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize("command", ["topics", "check", "explain t", "invoke t"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import queue
@@ -290,8 +291,25 @@ def test_a_reader_that_has_seen_enough_ends_it(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    with process:
+    try:
         process.stdout.readline()
         process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait(timeout=15) == 0
+        process.stdout = None
+        _, errors = process.communicate(timeout=15)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, errors) == (0, b"")
+
+
+def test_gateway_goes_by_other_names_too(start):
+    gateway = start("gateway", "--port", "0", "--allow-host", "faas.example.com")
+    address = re.search(r"http://([\d.:]+)", gateway.line())[1]
+    statuses = {}
+    for name in ("faas.example.com", "evil.example.com"):
+        client = http.client.HTTPConnection(address, timeout=10)
+        client.request("GET", "/healthz", headers={"Host": name})
+        statuses[name] = client.getresponse().status
+        client.close()
+    assert statuses == {"faas.example.com": 200, "evil.example.com": 403}
+    assert gateway.stop() == ""

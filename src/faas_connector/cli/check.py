@@ -17,6 +17,8 @@ from faas_connector.cli.options import connect, gateway_options
 from faas_connector.cli.output import say
 from faas_connector.cli.running import run
 from faas_connector.cli.survey import Survey, give_up, survey
+from faas_connector.config import ControllerConfig
+from faas_connector.durations import format_duration
 from faas_connector.errors import GatewayAuthError, GatewayError
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.local.stack import StackError, read_stack
@@ -107,6 +109,7 @@ async def _findings(client: GatewayClient, connection: Connection) -> AsyncItera
         raise
     yield Finding(True, "gateway", where + await _product(client, connection))
     yield Finding(True, "credentials", f"accepted: {_credentials(connection)}")
+    yield Finding(True, "settings", _settings(connection.config))
     async with give_up(config):
         if not await client.healthy():
             yield Finding(False, "provider", "/healthz says that it is down: see its log")
@@ -131,6 +134,15 @@ def _of_functions(found: Survey) -> list[Finding]:
         for problem in contract.problems
     ]
     return findings
+
+
+def _settings(config: ControllerConfig) -> str:
+    """What holds for a connector that is started with the same flags and environment."""
+    return (
+        f"calls {config.invocation.value}, at most {format_duration(config.timeouts.call)}; "
+        f"topics split at {config.topic_delimiter!r}, compared {config.matcher.name}; "
+        f"list read again every {format_duration(config.rebuild_interval)}"
+    )
 
 
 def _credentials(connection: Connection) -> str:

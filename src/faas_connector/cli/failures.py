@@ -38,14 +38,11 @@ def describe(error: BaseException) -> tuple[str, int]:
         return one_line(error.format_message()), error.exit_code
     text = one_line(str(error))
     if isinstance(error, GatewayAuthError) and "(401)" in text:
-        text = f"{_sentence(text)} {HOW_TO_LOG_IN}"
+        # What follows the first mark is advice for programs.
+        text = f"{text.partition(';')[0]}. {HOW_TO_LOG_IN}"
     elif not isinstance(error, ConnectorError | OSError):
         text = f"{type(error).__name__}: {text} (unexpected; see where with --debug)"
     return text, WRONG_USE if isinstance(error, ConfigError) else FAILED
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def one_line(text: str) -> str:

@@ -51,6 +51,20 @@ Example:
 @click.option("--metrics-port", type=click.IntRange(0, 65535), metavar="PORT",
               help="Serve /metrics there.  [off]")  # fmt: skip
 @click.option("--allow-deploy", is_flag=True, help="Let faas-cli deploy and remove functions.")
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name this gateway goes by. Repeatable.",
+)
+@click.option(
+    "--allow-origin",
+    "allowed_origins",
+    multiple=True,
+    metavar="URL",
+    help="Let web pages from there call it. Repeatable.",
+)
 @click.option("--edition", type=click.Choice(["ce"]), help="Keep the limits of that edition.")
 @click.option("--scale-from-zero", is_flag=True, help="A call wakes a function at zero.")
 @click.option("--scale-to-zero-after", callback=duration, metavar="TIME",
@@ -72,6 +86,8 @@ def command(
     faults: Sequence[str],
     metrics_port: int | None,
     allow_deploy: bool,
+    allowed_hosts: Sequence[str],
+    allowed_origins: Sequence[str],
     edition: str | None,
     scale_from_zero: bool,
     scale_to_zero_after: float | None,
@@ -91,6 +107,8 @@ def command(
         faults=faults,
         metrics_port=metrics_port,
         allow_deploy=allow_deploy,
+        allowed_hosts=allowed_hosts,
+        allowed_origins=allowed_origins,
         edition=edition,
         scale_from_zero=scale_from_zero,
         scale_to_zero_after=scale_to_zero_after,

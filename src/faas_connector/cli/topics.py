@@ -9,6 +9,7 @@ import click
 from faas_connector.cli.command import Command
 from faas_connector.cli.connection import GatewayFlags, impatient
 from faas_connector.cli.failures import CommandError
+from faas_connector.cli.lint import count
 from faas_connector.cli.options import connect, gateway_options
 from faas_connector.cli.output import note, say, table, warn_of_problems
 from faas_connector.cli.running import run
@@ -48,8 +49,8 @@ def command(flags: GatewayFlags, *, as_json: bool) -> None:
         say(table([("TOPIC", "FUNCTIONS"), *rows]))
     else:
         note(
-            f"None of the {len(found.map.functions)} functions at {config.gateway_url} asks for "
-            "a topic; annotate one with, for example, topic: payment.received"
+            f"{count(len(found.map), 'function')} at {config.gateway_url}, and none asks for a "
+            "topic; annotate one with, for example, topic: payment.received"
         )
     warn_of_problems(found.map.functions)
     if found.failing:
