@@ -55,7 +55,8 @@ async def test_a_foreign_host_is_refused_on_every_route(line: str, host: str) ->
         answer = await send(gateway, line, ("Host", host))
         assert answer.status == 403
         assert answer.body.decode() == (
-            f"{host!r} is not the host of this gateway; use {gateway.url}\n"
+            f"{host!r} is not the host of this gateway; use {gateway.url}, "
+            "or start it with --allow-host\n"
         )
         assert gateway.received == []
 
@@ -110,6 +111,7 @@ async def test_pages_of_others_may_only_get(origin: str) -> None:
         ):
             answer = await send(gateway, line, ("Origin", origin))
             assert answer.status == 403, line
+            assert line.startswith("HEAD") or b"--allow-origin" in answer.body
         assert (await send(gateway, "GET /system/functions", ("Origin", origin))).status == 200
         assert gateway.received == []
 

@@ -95,7 +95,8 @@ class Guard:
             if not self._is_ours(host):
                 return text(
                     403,
-                    f"{_shown(host)} is not the host of this gateway; use {self._url}\n",
+                    f"{_shown(host)} is not the host of this gateway; use {self._url}, "
+                    "or start it with --allow-host\n",
                 )
             if len(self._good_hosts) < 100:
                 self._good_hosts.add(host)
@@ -106,7 +107,7 @@ class Guard:
             return text(
                 403,
                 f"pages of {_shown(origin)} may not send {request.method} requests to this "
-                "gateway; call it from a program, or allow that origin when starting it\n",
+                "gateway; call it from a program, or start it with --allow-origin\n",
             )
         return None
 
