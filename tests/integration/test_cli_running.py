@@ -29,9 +29,11 @@ TIME = r"\d\d:\d\d:\d\d\.\d\d\d  "
 class Running:
     """A command that runs; its lines come one by one."""
 
-    def __init__(self, arguments: tuple[str, ...], environ: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], environ: dict[str, str], command: list[str]
+    ) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -83,8 +85,8 @@ def start(tmp_path):
     for name in ("OPENFAAS_URL", "OPENFAAS_CONFIG", "CI"):
         environ.pop(name, None)
 
-    def start(*arguments: str, **more: str) -> Running:
-        running.append(Running(arguments, {**environ, **more}))
+    def start(*arguments: str, command: list[str] = COMMAND, **more: str) -> Running:
+        running.append(Running(arguments, {**environ, **more}, command))
         return running[-1]
 
     yield start
@@ -178,6 +180,15 @@ def test_dev_does_not_wait_for_a_function_that_hangs(start, stack):
     dev.line_like(r"log +broken\.openfaas-fn .*begun")
     dev.line_like('"messageId":3')
     assert dev.stop() == ""
+
+
+def test_dev_works_without_uvloop(start):
+    code = "import sys; sys.modules['uvloop'] = None; from faas_connector.cli import main; main()"
+    command = [sys.executable, "-X", "dev", "-c", code]
+    dev = start("dev", "--port", "0", "--interval", "50ms", command=command)
+    dev.line_like(r"printer\.openfaas-fn  200")
+    dev.line_like(r"printer\.openfaas-fn  200")
+    assert dev.stop(within=5.0) == ""
 
 
 def test_gateway_runs_the_functions_of_a_stack(start, stack):
