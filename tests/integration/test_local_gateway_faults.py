@@ -52,6 +52,8 @@ async def gateway():
         ("system/namespaces:status=200,body=", "GET /system/namespaces", 200, b""),
         ("healthz:status=503", "GET /healthz", 503, b""),
         ("system/*:status=502", "GET /system/info", 502, b""),
+        ("system/*:status=502", "GET /system/functions", 502, b"\n"),
+        ("system/functions:status=429,retry-after=1", "GET /system/functions", 429, b"\n"),
         ("*:status=500", "GET /healthz", 500, b""),
         ("async-function/echo:status=500,body=queue", "POST /async-function/echo", 500, b"queue"),
     ],

@@ -10,6 +10,8 @@ import msgspec
 from faas_connector.local.function import Call
 from faas_connector.names import FunctionName
 
+_KEPT_BYTES = 128 * 1024 * 1024
+
 
 class Received(msgspec.Struct, frozen=True):
     """One call that reached a function."""
@@ -49,15 +51,20 @@ class FinishedCall(msgspec.Struct, frozen=True):
 
 
 class CallLog:
-    """The last calls that reached functions, oldest first."""
+    """The last calls that reached functions, oldest first; bounded in number and in bytes."""
 
     def __init__(self, kept: int) -> None:
-        self._calls: deque[Received] = deque(maxlen=kept)
+        self._kept = kept
+        self._calls: deque[Received] = deque()
+        self._bytes = 0
         self._news = asyncio.Event()
 
     def add(self, call: Received) -> None:
         """Keep a call, and wake who waits."""
         self._calls.append(call)
+        self._bytes += len(call.body)
+        while len(self._calls) > self._kept or (self._bytes > _KEPT_BYTES and len(self._calls) > 1):
+            self._bytes -= len(self._calls.popleft().body)
         self._news.set()
         self._news.clear()
 

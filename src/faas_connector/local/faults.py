@@ -93,14 +93,17 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the function or the provider is not asked at all."""
         return self.hang_up or self.status is not None
 
-    def reply(self) -> Reply:
-        """The answer of a route that is not a function's."""
+    def reply(self, route: str) -> Reply:
+        """The answer of a route that is not a function's, such as `system/functions`."""
         status = self.status
         if self.hang_up or status is None:
             return HANG_UP
         if self.body is not None:
             fields = JSON if self.body[:1] in {b"[", b"{"} or self.body == b"null" else PLAIN
             return Reply(status, (fields, *self.headers), self.body)
+        if route == "system/functions" and status not in {200, 401}:
+            # What the provider says gets a line end here, and it says nothing (section 4.1).
+            return Reply(status, (PLAIN, *self.headers), b"\n")
         known = {401: UNAUTHORIZED, 404: NOT_FOUND}.get(status, Reply(status))
         return msgspec.structs.replace(known, headers=(*known.headers, *self.headers))
 

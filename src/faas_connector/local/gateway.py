@@ -97,7 +97,7 @@ class LocalGateway:
             scale_to_zero_after: seconds without calls until a function sleeps; None: never.
             upstream_timeout: seconds for a function to answer; later the answer is a 502.
             limits: sizes and timeouts of the connections.
-            keep_received: how many of the last calls `received` keeps.
+            keep_received: how many of the last calls `received` keeps (128 MiB at most).
             on_call: told of every finished call of a function. It must not raise.
             on_log: given every line that a function logs. It must not raise.
 

@@ -137,7 +137,12 @@ class Instances:
         instances = list(self._instances.values())
         self._instances.clear()
         self._makers.clear()
-        await asyncio.gather(*(item.runner.stop() for item in instances))
+        ends = await asyncio.gather(
+            *(item.runner.stop() for item in instances), return_exceptions=True
+        )
+        for end in ends:
+            if isinstance(end, Exception):
+                _log.error("a function can't be stopped", exc_info=end)
 
     async def _begin(self, instance: Instance, function: Function, delay: float) -> None:
         if delay:

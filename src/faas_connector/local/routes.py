@@ -79,10 +79,7 @@ class Routes:
         clean = clean_path(target.path)
         if clean != target.path:
             return Reply(301, (("Location", location(target, clean)),))
-        try:
-            return self._routed(request, target, peer)
-        except RefusedError as error:
-            return text(error.status, error.text) if error.text else empty(error.status)
+        return self._routed(request, target, peer)
 
     def bad_request(self, error: RequestError, target: str | None) -> Reply:
         """The answer to a request whose body can't be read (sections 5.3 and 6)."""
@@ -107,9 +104,9 @@ class Routes:
             return NOT_FOUND
         if request.method != "POST":
             return empty(405)
-        fault = self._faults.take(f"async-function/{queue.full_name(name)}")
-        return self._with(
-            fault, lambda: queue.enqueue(request, name=name, path=path, query=target.query)
+        return self._faulty(
+            f"async-function/{queue.full_name(name)}",
+            lambda: queue.enqueue(request, name=name, path=path, query=target.query),
         )
 
     def _own(self, request: Request, path: str) -> Outcome:
@@ -118,7 +115,7 @@ class Routes:
             return action
         if not open_to_all and not is_authorized(request, self._basic_auth):
             return UNAUTHORIZED
-        return self._with(self._faults.take(path.strip("/")), lambda: action(request))
+        return self._faulty(path.strip("/"), lambda: action(request))
 
     def _found(self, request: Request, path: str) -> tuple[Action | Reply, bool]:
         """What answers a path that is no function's, and whether without credentials."""
@@ -148,22 +145,26 @@ class Routes:
             return {"GET": lambda request: system.describe(request, name)}
         return {"POST": lambda request: system.scale(request, name)}
 
-    def _with(self, fault: Fault | None, action: Callable[[], Reply]) -> Outcome:
-        """What the action answers, or what the fault makes of it."""
+    def _faulty(self, route: str, action: Callable[[], Reply]) -> Outcome:
+        """What the action answers, or what a fault of the route makes of it."""
+        fault = self._faults.take(route)
         if fault is None:
-            return action()
+            return _tried(action)
         if fault.delay:
-            return self._late(fault, action)
-        return fault.reply() if fault.answers else fault.spoil(action())
+            return _late(fault, route, action)
+        return fault.reply(route) if fault.answers else fault.spoil(_tried(action))
 
-    async def _late(self, fault: Fault, action: Callable[[], Reply]) -> Reply:
-        await asyncio.sleep(fault.delay)
-        if fault.answers:
-            return fault.reply()
-        try:
-            return fault.spoil(action())
-        except RefusedError as error:
-            return text(error.status, error.text) if error.text else empty(error.status)
+
+async def _late(fault: Fault, route: str, action: Callable[[], Reply]) -> Reply:
+    await asyncio.sleep(fault.delay)
+    return fault.reply(route) if fault.answers else fault.spoil(_tried(action))
+
+
+def _tried(action: Callable[[], Reply]) -> Reply:
+    try:
+        return action()
+    except RefusedError as error:
+        return text(error.status, error.text)
 
 
 def _fixed_routes(system: SystemRoutes) -> dict[str, dict[str, Action]]:

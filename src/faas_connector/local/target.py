@@ -150,10 +150,13 @@ def _authority_reason(authority: str) -> str | None:
     userinfo, at, host = authority.rpartition("@")
     if at and not re.fullmatch(r"[-A-Za-z0-9_.~!$&'()*+,;=:%]*", userinfo):
         return "net/url: invalid userinfo"
-    port = host.rpartition("]")[2] if host.startswith("[") else host[host.rfind(":") :]
-    if host.startswith("[") and "]" not in host:
-        return "missing ']' in host"
-    if ":" in (host if not host.startswith("[") else port) and not re.fullmatch(r":\d*", port):
+    if host.startswith("["):
+        if "]" not in host:
+            return "missing ']' in host"
+        port = host.rpartition("]")[2]
+    else:
+        port = host[host.rfind(":") :] if ":" in host else ""
+    if not re.fullmatch(r"(?::[0-9]*)?", port):
         return f"invalid port {_quoted(port)} after host"
     good = _HOST.match(host)
     if good is not None and good.end() < len(host):
