@@ -112,6 +112,10 @@ class TestNumbers:
             f"for example {field.default}"
         )
 
+    @pytest.mark.parametrize("field", dataclasses.fields(Limits), ids=lambda each: each.name)
+    def test_the_least_limit_is_one(self, field):
+        assert getattr(Limits(**{field.name: 1}), field.name) == 1
+
     @given(st.floats(min_value=0, exclude_min=True, allow_nan=False) | st.integers(min_value=1))
     def test_any_positive_number_will_do(self, value):
         config = ControllerConfig(

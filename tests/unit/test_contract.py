@@ -29,9 +29,15 @@ KEYS = [
 GOOD = {
     "topic": ["a", "a,b", " payment.received ,, a"],
     "faas-connector.topics": ["c", "c d;e", "a"],
-    "schedule": ["*/5 * * * *", "@daily; 0 9 * * MON-FRI", "CRON_TZ=Europe/Berlin 0 0 9 * * *"],
+    "schedule": [
+        "*/5 * * * *",
+        "@daily; 0 9 * * MON-FRI",
+        "CRON_TZ=Europe/Berlin 0 0 9 * * *",
+        "TZ=UTC 1 2 3 * *; ;",
+        "@every 1s",
+    ],
     "com.openfaas.retry.attempts": ["1", "10", "007"],
-    "com.openfaas.retry.codes": ["429", " 429, 502 ,503"],
+    "com.openfaas.retry.codes": ["429", " 429, 502 ,, ,503"],
     "com.openfaas.retry.min_wait": ["0", "1s", "2m"],
     "com.openfaas.retry.max_wait": ["0s", "30s", "1h"],
     "com.openfaas.queue": ["slow-jobs"],
@@ -55,6 +61,7 @@ BAD = {
         "@every 0s",
         "@every soon",
         "CRON_TZ= * * * * *",
+        "CRON_TZ=UTC * * * *",
         "1 2 3 4 é",
         "* * * * *;bad",
     ],
@@ -303,6 +310,7 @@ class TestMessages:
             ("com.openfaas.timeout", "did you mean 'faas-connector.timeout'?"),
             ("com.openfaas.queues", "did you mean 'com.openfaas.queue'?"),
             ("Topic", "did you mean 'topic'?"),
+            ("TOPIC", "did you mean 'topic'?"),
             ("topics", "did you mean 'topic'?"),
             ("com.openfaas.retry.atempts", "did you mean 'com.openfaas.retry.attempts'?"),
             ("com.openfaas.retry.minwait", "did you mean 'com.openfaas.retry.min_wait'?"),
@@ -354,6 +362,20 @@ class TestMessages:
     )
     def test_other_peoples_keys_are_left_alone(self, key):
         assert not read({key: "a"}).problems
+
+
+@pytest.mark.parametrize(("value", "kept"), [("on", True), ("off", False)])
+def test_dead_letters_are_on_or_off(value, kept):
+    assert read({"faas-connector.dead-letter": value}).dead_letter is kept
+
+
+def test_contracts_and_problems_are_values():
+    contract = read({"topic": "a", "faas-connector.mode": "?"})
+    assert contract == read({"topic": "a", "faas-connector.mode": "?"})
+    assert hash(contract) == hash(read({"topic": "a", "faas-connector.mode": "?"}))
+    for value, field in ((contract, "topics"), (contract.problems[0], "reason")):
+        with pytest.raises(AttributeError):
+            setattr(value, field, ())
 
 
 class TestTopics:

@@ -113,7 +113,9 @@ def test_any_text_gives_a_finite_duration_or_one_line(text):
 
 
 def test_the_longest_is_what_go_can_hold():
-    assert parse_duration("2562047h") == 2562047 * 3600
+    assert parse_duration("2562047h47m16s") == 2562047 * 3600 + 47 * 60 + 16
+    with pytest.raises(ConfigError):
+        parse_duration("2562047h47m17s")
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ class TestResponse:
             (202, True),
             (204, True),
             (299, True),
+            (300, False),
             (301, False),
             (404, False),
             (500, False),
@@ -113,6 +114,16 @@ class TestLogResponses:
             caplog, response(body=b"abcdef"), response_body=True, max_body=4
         )
         assert line.endswith(" response='abcd'… (6 B)")
+
+    async def test_2048_bytes_are_shown_unless_said_otherwise(self, caplog):
+        ((_, line),) = await self.logged(caplog, response(body=b"x" * 2049), response_body=True)
+        assert line.endswith(f" response='{'x' * 2048}'… (2049 B)")
+
+    async def test_no_byte_may_be_shown_at_all(self, caplog):
+        ((_, line),) = await self.logged(
+            caplog, response(body=b"abc"), response_body=True, max_body=0
+        )
+        assert line.endswith(" response=''… (3 B)")
 
     async def test_a_body_of_exactly_the_limit_is_whole(self, caplog):
         ((_, line),) = await self.logged(
