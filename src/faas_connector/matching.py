@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import ClassVar, Protocol
 
 from faas_connector.errors import ConfigError
@@ -137,23 +138,46 @@ _GLOB_LITERAL_TAIL = re.compile(r"[^*?\]]*\Z")
 _GLOB_CLASS = re.compile(r"\[!?+\]?+[^\]]*+\]")
 
 
+class _Glob:
+    """A pattern with wildcards, tried on topics that have its literal head and tail."""
+
+    __slots__ = ("_by_length", "_least", "_most", "_regex", "head", "pattern", "tail")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.head = _literal(_GLOB_LITERAL_HEAD, pattern)
+        self.tail = _literal(_GLOB_LITERAL_TAIL, pattern)
+        middle = pattern[len(self.head) : len(pattern) - len(self.tail)]
+        # Between head and tail, "*" and "?" alone ask for nothing but a length.
+        self._by_length = not middle.strip("*?")
+        self._least = len(self.head) + len(self.tail) + middle.count("?")
+        self._most = inf if "*" in middle else self._least
+        self._regex: re.Pattern[str] | None = None
+
+    def matches(self, topic: str) -> bool:
+        """Whether a topic with this head and this tail matches."""
+        if self._by_length:
+            return self._least <= len(topic) <= self._most
+        if self._regex is None:
+            # When it is first tried: compiling 10,000 would take a second.
+            self._regex = re.compile(fnmatch.translate(self.pattern))
+        return self._regex.match(topic) is not None
+
+
 class _GlobIndex:
     """Patterns by their literal heads and tails, so that few are tried in full."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._literal: set[str] = set()
         # (length of head, length of tail) -> (head, tail) -> patterns
-        self._groups: dict[tuple[int, int], dict[tuple[str, str], list[str]]] = {}
-        # A pattern is compiled when it is first tried: compiling 10,000 would take a second.
-        self._compiled: dict[str, re.Pattern[str]] = {}
+        self._groups: dict[tuple[int, int], dict[tuple[str, str], list[_Glob]]] = {}
         for pattern in dict.fromkeys(patterns):
-            head = _literal(_GLOB_LITERAL_HEAD, pattern)
-            if head == pattern:
+            glob = _Glob(pattern)
+            if glob.head == pattern:
                 self._literal.add(pattern)
                 continue
-            tail = _literal(_GLOB_LITERAL_TAIL, pattern)
-            group = self._groups.setdefault((len(head), len(tail)), {})
-            group.setdefault((head, tail), []).append(pattern)
+            group = self._groups.setdefault((len(glob.head), len(glob.tail)), {})
+            group.setdefault((glob.head, glob.tail), []).append(glob)
 
     def find(self, topic: str) -> Sequence[str]:
         found = [topic] if topic in self._literal else []
@@ -161,14 +185,8 @@ class _GlobIndex:
             if tail > len(topic):
                 continue
             tried = group.get((topic[:head], topic[len(topic) - tail :]), ())
-            found += [pattern for pattern in tried if self._regex(pattern).match(topic)]
+            found += [glob.pattern for glob in tried if glob.matches(topic)]
         return found
-
-    def _regex(self, pattern: str) -> re.Pattern[str]:
-        regex = self._compiled.get(pattern)
-        if regex is None:
-            regex = self._compiled[pattern] = re.compile(fnmatch.translate(pattern))
-        return regex
 
 
 def _literal(regex: re.Pattern[str], pattern: str) -> str:

@@ -51,7 +51,8 @@ class TopicMap:
         self._position = {name: position for position, name in enumerate(by_name)}
         self._by_pattern = {pattern: tuple(found) for pattern, found in by_pattern.items()}
         self._index = matcher.index(by_pattern)
-        self._found: dict[str, tuple[FunctionContract, ...]] = {}
+        # Where topics match themselves only, all that can be found is known from the start.
+        self._found = self._by_pattern if matcher is TopicMatcher.EXACT else {}
 
     def match(self, topic: str) -> tuple[FunctionContract, ...]:
         """The functions that ask for `topic`, each once, in the order of the gateway's list."""
@@ -59,6 +60,8 @@ class TopicMap:
         return self._search(topic) if found is None else found
 
     def _search(self, topic: str) -> tuple[FunctionContract, ...]:
+        if self._found is self._by_pattern:
+            return ()
         patterns = self._index.find(topic)
         if not patterns:
             found: tuple[FunctionContract, ...] = ()
