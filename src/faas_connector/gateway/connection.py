@@ -42,9 +42,6 @@ class Exchange:
 class Owner(Protocol):
     """Who is told about a connection."""
 
-    def made(self, connection: Connection) -> None:
-        """It is connected."""
-
     def released(self, connection: Connection) -> None:
         """Its answer is complete, and it can take another request."""
 
@@ -107,7 +104,6 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._peek = select.poll()
         self._peek.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-        self._owner.made(self)
 
     def send(self, exchange: Exchange, now: float) -> None:
         """Begin an exchange."""

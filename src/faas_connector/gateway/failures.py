@@ -102,6 +102,6 @@ def _os_reason(cause: BaseException) -> str:
 
 
 def _sentence(text: str) -> str:
-    """One line that reads on within a sentence."""
+    """One line that reads on within a sentence; words like `IP` stay as they are."""
     line = " ".join(text.split()).rstrip(".")
-    return line[:1].lower() + line[1:]
+    return line if line[1:2].isupper() else line[:1].lower() + line[1:]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from math import inf
 from time import monotonic
@@ -223,15 +222,9 @@ class Transport:
         now = monotonic()
         self._start_clock(exchange, now)
         secure = self._origin.scheme == "https"
-        connections: list[Connection] = []
-
-        def new_connection() -> Connection:
-            connections.append(self._new_connection())
-            return connections[-1]
-
         task = loop.create_task(
             loop.create_connection(
-                new_connection,
+                self._new_connection,
                 self._origin.host,
                 self._origin.port,
                 ssl=(self._tls or _system_tls()) if secure else None,
@@ -242,7 +235,7 @@ class Transport:
         patience = now + self._connect_timeout
         self._opening[exchange] = _Attempt(task, patience)
         self.watch(min(exchange.deadline, patience))
-        task.add_done_callback(partial(self._opened, exchange, connections))
+        task.add_done_callback(partial(self._opened, exchange))
 
     def _new_connection(self) -> Connection:
         parser = ResponseParser(
@@ -250,34 +243,29 @@ class Transport:
         )
         return Connection(self, self._origin, parser, self._read_timeout)
 
-    def _opened(
-        self, exchange: Exchange, connections: Sequence[Connection], task: _Opening
-    ) -> None:
+    def _opened(self, exchange: Exchange, task: _Opening) -> None:
         del self._opening[exchange]
-        if task.cancelled() or task.exception() is not None:
-            self._disown(connections)
         if task.cancelled():
             exchange.answer.cancel()  # by the end of the loop, if nobody has answered it yet
         elif (error := task.exception()) is not None:
             exchange.fail(connect_error(self._origin, error, again=exchange.resent))
         else:
+            # Not before: uvloop closes what a cancelled attempt has made, and doesn't tell it.
             _, connection = task.result()
-            if self._closed:
-                connection.close()
-            elif connection.closed:
-                exchange.fail(lost_error(self._origin, None, begun=False))
-            elif exchange.answer.done():
-                self.released(connection)
-            else:
-                self._begin(connection, exchange)
+            self._take_in(connection, exchange)
         self._fill_places()
 
-    def _disown(self, connections: Iterable[Connection]) -> None:
-        """Forget what an attempt has made that failed: uvloop doesn't tell when it closes that."""
-        for connection in connections:
-            if connection in self._connections:
-                self._connections.remove(connection)
-                connection.close()
+    def _take_in(self, connection: Connection, exchange: Exchange) -> None:
+        if connection.closed:
+            exchange.fail(lost_error(self._origin, None, begun=False))
+            return
+        self._connections.add(connection)
+        if self._closed:
+            connection.close()
+        elif exchange.answer.done():
+            self.released(connection)
+        else:
+            self._begin(connection, exchange)
 
     def _fill_places(self) -> None:
         """Let those who wait longest open connections, while there are places."""
@@ -309,10 +297,6 @@ class Transport:
             exchange.connection.abandon()
 
     # What connections tell (`Owner`)
-
-    def made(self, connection: Connection) -> None:
-        """It is connected."""
-        self._connections.add(connection)
 
     def released(self, connection: Connection) -> None:
         """Its answer is complete: the next one who waits may have it."""

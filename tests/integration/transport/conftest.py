@@ -51,7 +51,8 @@ class Conversation:
             return None
 
     def send(self, data):
-        self.writer.write(data)
+        if not self.writer.is_closing():
+            self.writer.write(data)
 
     def answer(self, body=b"ok", *, status=200, fields=b""):
         length = b"Content-Length: %d\r\n" % len(body)
@@ -59,6 +60,11 @@ class Conversation:
 
     def hang_up(self):
         self.writer.transport.abort()
+
+    async def end(self):
+        """Hang up once all is sent."""
+        self.writer.close()
+        await self.writer.wait_closed()
 
     def reset(self):
         at_once = struct.pack("ii", 1, 0)

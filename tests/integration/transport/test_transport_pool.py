@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from faas_connector.errors import ConnectError, ConnectionLostError
+from faas_connector.gateway.connection import Connection
 from faas_connector.gateway.transport import Origin
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -205,6 +206,29 @@ async def test_cancelling_while_connecting_frees_the_place(full_backlog, clients
     await asyncio.wait([second])
     await eventually(lambda: transport.in_flight == 0)
     assert not transport._opening
+
+
+async def test_cancelling_in_the_round_in_which_it_is_connected(
+    peers, clients, post, eventually, monkeypatch
+):
+    """uvloop then closes the socket without telling the protocol."""
+    peer = await peers(echo)
+    transport = clients(peer, max_connections=1)
+    made = Connection.connection_made
+
+    def cancel_when_made(connection, its_transport):
+        made(connection, its_transport)
+        call.cancel()
+        for attempt in transport._opening.values():
+            attempt.task.cancel()
+
+    monkeypatch.setattr(Connection, "connection_made", cancel_when_made)
+    call = asyncio.create_task(post(transport))
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    monkeypatch.undo()
+    await eventually(lambda: transport.in_flight == 0)
+    assert (await post(transport, b"1")).body == b"1"
 
 
 async def test_a_call_cancelled_before_it_began_leaves_nothing(peers, clients, post):

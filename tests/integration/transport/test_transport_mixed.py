@@ -1,0 +1,191 @@
+"""Thousands of requests among cancels, hang-ups, timeouts and closes: each answer is its own."""
+
+import asyncio
+import os
+import random
+from collections import Counter
+
+import pytest
+
+from faas_connector.errors import (
+    CallTimeoutError,
+    ConnectionLostError,
+    ProtocolError,
+    ResponseTooLargeError,
+)
+
+REQUESTS = int(os.environ.get("MIXED_REQUESTS", "4000"))  # per loop, of which there are three
+WORKERS = 48
+CONNECTIONS = 32
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+def counted(body):
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+# What the peer does with a request; the request names it, so that both sides know.
+
+
+async def echo(talk, body):
+    talk.send(counted(body))
+
+
+async def slow(talk, body):
+    await asyncio.sleep(0.002)
+    talk.send(counted(body))
+
+
+async def chunked(talk, body):
+    talk.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    await asyncio.sleep(0)
+    talk.send(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+
+
+async def pieces(talk, body):
+    raw = counted(body)
+    for at in range(0, len(raw), 200):
+        talk.send(raw[at : at + 200])
+        await asyncio.sleep(0)
+
+
+async def close(talk, body):
+    talk.send(counted(body).replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"))
+    await talk.hung_up()
+
+
+async def twice(talk, body):
+    talk.send(counted(body) * 2)
+    await talk.hung_up()
+
+
+async def until_the_end(talk, body):
+    talk.send(HEAD + b"\r\n" + body)
+    await talk.end()
+
+
+async def short(talk, body):
+    talk.send(counted(body)[:-1])
+    await talk.end()
+
+
+async def hang_up(talk, body):
+    talk.hang_up()
+
+
+async def reset(talk, body):
+    talk.reset()
+
+
+async def garbage(talk, body):
+    talk.send(b"\x00" * 10)
+    await talk.hung_up()
+
+
+async def too_large(talk, body):
+    talk.send(HEAD + b"Content-Length: 1000000\r\n\r\n")
+    await talk.hung_up()
+
+
+async def never(talk, body):
+    await talk.hung_up()
+
+
+FAILED = {
+    short: ConnectionLostError,
+    hang_up: ConnectionLostError,
+    reset: ConnectionLostError,
+    garbage: ProtocolError,
+    too_large: ResponseTooLargeError,
+    never: CallTimeoutError,
+}
+FATES = [*[echo] * 60, *[slow, chunked, pieces] * 4, close, until_the_end, twice, *FAILED]
+BY_NAME = {fate.__name__.encode(): fate for fate in FATES}
+
+
+async def play(talk):
+    while request := await talk.request():
+        await BY_NAME[request[1].partition(b":")[0]](talk, request[1])
+        if talk.writer.is_closing():
+            return
+
+
+@pytest.mark.timeout(120)
+async def test_each_answer_belongs_to_its_request(peers, clients, post):
+    chance = random.Random(int(os.environ.get("MIXED_SEED", "7")))
+    peer = await peers(play)
+    transport = clients(peer, max_connections=CONNECTIONS, max_response_bytes=10_000)
+    outcomes = Counter()
+    numbers = iter(range(REQUESTS))
+
+    async def call(body, fate):
+        timeout = 0.03 if fate is never else 60.0
+        if chance.random() < 0.04:
+            # Leave it after some rounds of the loop, wherever it is then.
+            task = asyncio.create_task(post(transport, body, timeout=timeout))
+            for _ in range(chance.randrange(6)):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            if task.cancelled():
+                outcomes["cancelled"] += 1
+                return
+            assert_right(task, body, fate)
+            return
+        task = asyncio.ensure_future(post(transport, body, timeout=timeout))
+        await asyncio.wait([task])
+        assert_right(task, body, fate)
+
+    def assert_right(task, body, fate):
+        error = task.exception()
+        if fate in FAILED:
+            assert type(error) is FAILED[fate], (fate, error)
+            outcomes[type(error).__name__] += 1
+        else:
+            assert error is None, (fate, error)
+            assert task.result().body == body
+            outcomes["answered"] += 1
+
+    async def worker():
+        for number in numbers:
+            fate = chance.choice(FATES)
+            padding = b"x" * chance.choice([0, 10, 5000])
+            await call(b"%s:%d:%s" % (fate.__name__.encode(), number, padding), fate)
+            assert len(transport._connections) <= CONNECTIONS
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(WORKERS):
+            workers.create_task(worker())
+    assert outcomes.total() == REQUESTS
+    assert outcomes["answered"] > REQUESTS * 0.8
+    assert len(outcomes) == 6, outcomes
+    # The pool is sound: every place can be used at once, and nobody waits.
+    bodies = [b"echo:%d" % number for number in range(CONNECTIONS)]
+    answers = await asyncio.gather(*(post(transport, body) for body in bodies))
+    assert [each.body for each in answers] == bodies
+    assert (transport.in_flight, transport.waiting) == (0, 0)
+    assert transport.idle == len(transport._connections) == peer.client_sockets
+    await transport.aclose()
+    assert peer.client_sockets == 0
+
+
+async def test_closing_amid_everything(peers, clients, post):
+    chance = random.Random(11)
+    peer = await peers(play)
+    for _ in range(10):
+        transport = clients(peer, max_connections=8)
+        fates = [chance.choice(FATES) for _ in range(40)]
+        calls = [
+            asyncio.create_task(post(transport, fate.__name__.encode() + b":", timeout=0.03))
+            for fate in fates
+        ]
+        for _ in range(chance.randrange(40)):
+            await asyncio.sleep(0)
+        await transport.aclose()
+        done, pending = await asyncio.wait(calls, timeout=10)
+        assert not pending
+        assert peer.client_sockets == 0
+        for each in done:
+            each.exception()
