@@ -1,4 +1,4 @@
-"""A short run of the gateway's fuzzer; `FUZZ_SECONDS` makes it longer."""
+"""A short run of each fuzzer; `FUZZ_SECONDS` makes it longer or shorter."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-FUZZER = Path(__file__).with_name("fuzz_gateway.py")
-
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
-def test_no_bytes_break_the_gateway(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("fuzzer", "seconds"), [("fuzz_http1", "60"), ("fuzz_gateway", "10")])
+def test_no_bytes_break(fuzzer: str, seconds: str, tmp_path: Path) -> None:
     if find_spec("atheris") is None:
         pytest.skip("atheris fuzzes; install it with: pip install atheris")
-    seconds = os.environ.get("FUZZ_SECONDS", "10")
+    program = Path(__file__).with_name(f"{fuzzer}.py")
+    seconds = os.environ.get("FUZZ_SECONDS", seconds)
     done = subprocess.run(
-        [sys.executable, str(FUZZER), "--seconds", seconds],
+        [sys.executable, str(program), "--seconds", seconds],
         cwd=tmp_path,
         capture_output=True,
         text=True,
