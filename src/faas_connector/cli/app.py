@@ -96,10 +96,20 @@ and in a second terminal:
 """
 
 
-@click.group(cls=LazyGroup, help=HELP, context_settings=HELP_SETTINGS, params=[DEBUG])
+@click.group(
+    cls=LazyGroup,
+    help=HELP,
+    context_settings=HELP_SETTINGS,
+    params=[DEBUG],
+    invoke_without_command=True,
+)
 @click.version_option(__version__, "-V", "--version", message="faas-connector %(version)s")
-def app() -> None:
+@click.pass_context
+def app(ctx: click.Context) -> None:
     """All commands."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(failures.WRONG_USE)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -123,9 +133,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
         return 0 if state.until_interrupted else failures.INTERRUPTED
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return failures.WRONG_USE
     except Exception as error:
         if all(
             isinstance(each, BrokenPipeError | _NobodyReadsError) for each in failures.leaves(error)
