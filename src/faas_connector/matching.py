@@ -146,7 +146,8 @@ class _Glob:
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         self.head = _literal(_GLOB_LITERAL_HEAD, pattern)
-        self.tail = _literal(_GLOB_LITERAL_TAIL, pattern)
+        # Looked for behind the head: a "[" that is never closed could belong to both.
+        self.tail = _literal(_GLOB_LITERAL_TAIL, pattern[len(self.head) :])
         middle = pattern[len(self.head) : len(pattern) - len(self.tail)]
         # Between head and tail, "*" and "?" alone ask for nothing but a length.
         self._by_length = not middle.strip("*?")
