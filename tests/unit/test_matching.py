@@ -174,6 +174,7 @@ GLOB_TEXT = st.text(alphabet="ab.*?[]!-^\n", max_size=9)
 @example("aa", ["a*a", "aa*aa", "a*", "*a"])
 @example("a", ["a*a"])
 @example("[a", ["[a", "*[a", "?a"])
+@example("a[", ["a[", "a[*", "?["])
 def test_glob_is_fnmatch(topic, patterns):
     agree(GLOB, fnmatch.fnmatchcase, topic, patterns)
 
