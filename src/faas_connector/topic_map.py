@@ -46,8 +46,12 @@ class TopicMap:
         self.matcher = matcher
         by_pattern: dict[str, list[FunctionContract]] = {}
         for function in self.functions:
-            for pattern in dict.fromkeys(function.topics):
-                by_pattern.setdefault(pattern, []).append(function)
+            for pattern in function.topics:
+                asking = by_pattern.get(pattern)
+                if asking is None:
+                    by_pattern[pattern] = [function]
+                elif asking[-1] is not function:
+                    asking.append(function)
         self._position = {name: position for position, name in enumerate(by_name)}
         self._by_pattern = {pattern: tuple(found) for pattern, found in by_pattern.items()}
         self._index = matcher.index(by_pattern)
