@@ -148,7 +148,7 @@ class TopicMapBuilder:
         self._clock = clock
         self._known = Known()
         self._had_namespaces = False
-        self._read: dict[FunctionName, tuple[Mapping[str, str], FunctionContract]] = {}
+        self._read: dict[tuple[str, str], tuple[Mapping[str, str], FunctionContract]] = {}
         self._failing: dict[str, GatewayError] = {}
         self._one_at_a_time = asyncio.Lock()
         self._retry = RetryPolicy(
@@ -233,12 +233,12 @@ class TopicMapBuilder:
             self._report(failed)
             if len(failed) == len(fetched) > 0:
                 raise next(iter(failed.values()))
-            self._learn(
-                {
-                    name: None if isinstance(got, GatewayError) else self._contracts(name, got)
-                    for name, got in fetched.items()
-                }
-            )
+            listings = {
+                name: None if isinstance(got, GatewayError) else self._contracts(name, got)
+                for name, got in fetched.items()
+            }
+            await asyncio.sleep(0)  # 10,000 functions take a while; others may run in between
+            self._learn(listings)
             return self.map
 
     async def _fetch_all(self) -> dict[str, list[FunctionStatus] | GatewayError]:
@@ -284,14 +284,17 @@ class TopicMapBuilder:
     def _contracts(self, namespace: str, statuses: list[FunctionStatus]) -> Listing:
         listing: dict[FunctionName, FunctionContract] = {}
         for status in statuses:
-            name = FunctionName(status.name, status.namespace or namespace)
-            listing[name] = self._contract(name, status.annotations or {})
+            annotations = status.annotations or {}
+            name = (status.name, status.namespace or namespace)
+            known = self._read.get(name)
+            if known is not None and known[0] == annotations:
+                contract = known[1]
+            else:
+                contract = self._contract(FunctionName(*name), annotations)
+            listing[contract.name] = contract
         return listing
 
     def _contract(self, name: FunctionName, annotations: Mapping[str, str]) -> FunctionContract:
-        known = self._read.get(name)
-        if known is not None and known[0] == annotations:
-            return known[1]
         contract = read_contract(
             name,
             annotations,
@@ -312,7 +315,7 @@ class TopicMapBuilder:
             for name, contract in listing.items()
         }
         if len(self._read) > 2 * len(contracts) + len(known.missing):
-            self._read = {name: read for name, read in self._read.items() if name in contracts}
+            self._read = {name: self._read[name] for name in contracts if name in self._read}
         functions = tuple(contracts.values())
         missing = tuple(gone.contract for gone in known.missing.values())
         if functions != self.map.functions or missing != self.map.missing:
