@@ -81,6 +81,7 @@ def test_where_the_address_comes_from(home, flag, environ, url, origin):
     ("flags", "environ", "parts"),
     [
         ({"gateway": "gateway:8080"}, {}, ["--gateway", "'gateway:8080'", "http://127.0.0.1:8080"]),
+        ({"gateway": ""}, {"OPENFAAS_URL": "http://b"}, ["--gateway", "got ''"]),
         ({}, {"OPENFAAS_URL": "http://"}, ["$OPENFAAS_URL", "has no host", "'http://'"]),
         ({"gateway": "http://u:secret@a"}, {}, ["--gateway", "--password-file"]),
         ({"username": "eve"}, {}, ["--username", "--password-stdin"]),

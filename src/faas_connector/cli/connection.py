@@ -107,12 +107,13 @@ def impatient(config: ControllerConfig) -> ControllerConfig:
 
 
 def _gateway(flags: GatewayFlags, environ: Mapping[str, str]) -> tuple[str, str]:
+    # An empty flag, as `-g "$UNSET"` gives, must not send events to some other gateway.
     places = (
         ("--gateway", flags.gateway),
-        ("$OPENFAAS_URL", environ.get("OPENFAAS_URL")),
-        ("$gateway_url", environ.get("gateway_url")),
+        ("$OPENFAAS_URL", environ.get("OPENFAAS_URL") or None),
+        ("$gateway_url", environ.get("gateway_url") or None),
     )
-    given = ((url, origin) for origin, url in places if url)
+    given = ((url, origin) for origin, url in places if url is not None)
     url, origin = next(given, (DEFAULT_GATEWAY, "the default"))
     if _holds_credentials(url):
         raise ConfigError(
