@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -140,6 +141,20 @@ def test_dev_sends_events_the_real_way(start):
     )  # fmt: skip
     assert invoked.stdout == b"a body of this length"
     dev.line_like(r"printer\.openfaas-fn  200  .*s  21 B")
+    assert dev.stop() == ""
+
+
+def test_dev_gives_commands_that_work_where_it_is_not_on_the_path(start, monkeypatch):
+    program = Path(sys.executable).with_name("faas-connector")
+    dev = start("dev", "--port", "0", "--topic", "a b", command=[str(program)], PATH="/nowhere")
+    url = dev.line().removeprefix("export OPENFAAS_URL=")
+    invoke, new = dev.line(), dev.line()
+    assert new.startswith(f"{shlex.quote(str(program))} new my-connector && ")
+    invoked = subprocess.run(
+        shlex.split(invoke),
+        env={"OPENFAAS_URL": url}, capture_output=True, check=True, timeout=15,
+    )  # fmt: skip
+    assert invoked.stdout == b"hello"
     assert dev.stop() == ""
 
 

@@ -6,8 +6,12 @@ import asyncio
 import contextlib
 import functools
 import logging
+import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import click
 
@@ -42,10 +46,7 @@ Example:
 _HOST = "127.0.0.1"
 _PORTS_TO_TRY = 100
 _REBUILD_INTERVAL = 2.0
-_ADD_A_HANDLER = (
-    "faas-connector new my-connector && cd my-connector && "
-    "faas-connector dev --stack stack.yaml  # then edit receiver/handler.py"
-)
+_NAME = "faas-connector"
 
 
 @click.command("dev", cls=Command, log_level=logging.WARNING, help=HELP)
@@ -74,15 +75,32 @@ async def _dev(port: int, stack: Stack | None, source: TimerSource) -> None:
     )  # fmt: skip
     async with AsyncExitStack() as opened:
         gateway = await _open(opened, port, lambda number: make(port=number))
-        say(f"export OPENFAAS_URL={gateway.url}")
-        say(f"faas-connector invoke {source.topic} hello")
-        say(_ADD_A_HANDLER)
+        for line in _lines_to_paste(gateway.url, source.topic):
+            say(line)
         if port not in {0, gateway.port}:
             note(f"Port {port} is taken; the gateway listens on {gateway.port}.")
         config = ControllerConfig(gateway_url=gateway.url, rebuild_interval=_REBUILD_INTERVAL)
         async with Controller(ends_soon(config)) as controller, asyncio.TaskGroup() as group:
             group.create_task(feed.show(), name="feed")
             group.create_task(pump(controller, source, feed, feed.no_answer), name="pump")
+
+
+def _lines_to_paste(url: str, topic: str) -> tuple[str, str, str]:
+    command = _own_command()
+    start = f"{command} new my-connector && cd my-connector && {command} dev --stack stack.yaml"
+    return (
+        f"export OPENFAAS_URL={url}",
+        f"{command} invoke {shlex.quote(topic)} hello",
+        f"{start}  # then edit receiver/handler.py",
+    )
+
+
+def _own_command() -> str:
+    """What starts this program in another terminal: its path, where the name alone does not."""
+    program = Path(sys.argv[0])
+    if program.name != _NAME or shutil.which(_NAME):
+        return _NAME
+    return shlex.quote(str(program.absolute()))
 
 
 async def _open(
