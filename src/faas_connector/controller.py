@@ -254,6 +254,7 @@ def _options(
         )
     if callback_url is not None:
         check_callback_url(callback_url)
-    if timeout is not None and not timeout > 0:
+    seconds: object = timeout
+    if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
         raise ConfigError(f"timeout must be seconds above 0, got {timeout!r}; for example 30.0")
     return CallOptions(invocation, callback_url, timeout)

@@ -34,6 +34,8 @@ Listing = Mapping[FunctionName, FunctionContract]
 _LISTS_BEFORE_FORGETTING = 2
 # Seconds before a failed refresh is tried again for the first time.
 _FIRST_WAIT = 0.25
+# Nor does it wait longer than this, however rarely the map is refreshed.
+_LONGEST_WAIT = 3600.0
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -153,7 +155,7 @@ class TopicMapBuilder:
         self._one_at_a_time = asyncio.Lock()
         self._retry = RetryPolicy(
             min_wait=min(_FIRST_WAIT, config.rebuild_interval),
-            max_wait=config.rebuild_interval,
+            max_wait=min(_LONGEST_WAIT, config.rebuild_interval),
             backoff=Backoff.EQUAL,
         )
 

@@ -72,6 +72,14 @@ async def entering(settings):
     return caught.value
 
 
+@pytest.mark.parametrize("seconds", [1e-6, 1e12, float("inf")])
+async def test_any_positive_rebuild_interval_works(seconds):
+    async with LocalGateway(functions=[function("printer", "orders")]) as gateway:
+        async with Controller(config(gateway, rebuild_interval=seconds)) as controller:
+            assert controller.topics == ("orders",)
+            await controller.refresh()
+
+
 async def test_no_gateway_is_said_so():
     url = await unused_url()
     error = await entering(ControllerConfig(gateway_url=url, startup_timeout=0.3))
@@ -303,7 +311,7 @@ async def test_a_call_that_takes_too_long():
             assert response.status is None
             (response,) = await controller.invoke("orders", b"", timeout=0.2)
             assert "0.2 s" in str(response.error)
-            for wrong in (0, -1):
+            for wrong in (0, -1, float("nan"), "5"):
                 with pytest.raises(ConfigError, match="timeout must be seconds above 0"):
                     await controller.invoke("orders", b"", timeout=wrong)
 
