@@ -248,7 +248,7 @@ class _Subscription:
         """Wait until its task has ended, and its thread, unless that is stuck."""
         if self._task is not None and self._task is not asyncio.current_task():
             await asyncio.wait([self._task])
-        if self._thread is not None and not self._thread.join():
+        if self._thread is not None and not await self._thread.joined():
             _log.error("subscriber %s does not return; its thread is left behind", self.name)
 
 
@@ -261,15 +261,19 @@ class _SubscriberThread:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_ended = False
+        self._returned = asyncio.Event()
 
     async def tell(self, batch: list[InvokerResponse]) -> list[Awaitable[None]]:
         """Call the subscriber with each; what it returned to be awaited is returned."""
+        loop = asyncio.get_running_loop()
         if self._thread is None:
             self._thread = threading.Thread(
-                target=self._run, name=f"faas-connector subscriber {self._name}", daemon=True
+                target=self._run,
+                args=(loop,),
+                name=f"faas-connector subscriber {self._name}",
+                daemon=True,
             )
             self._thread.start()
-        loop = asyncio.get_running_loop()
         told: asyncio.Future[list[Awaitable[None]]] = loop.create_future()
         context = copy_context()
 
@@ -296,19 +300,24 @@ class _SubscriberThread:
                     unfinished.append(returned)
         return unfinished
 
-    def _run(self) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         while (work := self._work.get()) is not None:
             work()
+        with contextlib.suppress(RuntimeError):  # as above
+            loop.call_soon_threadsafe(self._returned.set)
 
     def end(self) -> None:
         self._is_ended = True
         self._work.put(None)
 
-    def join(self) -> bool:
-        """Wait a moment for the thread; whether it has ended."""
-        if self._thread is None or self._thread is threading.current_thread():
+    async def joined(self) -> bool:
+        """Wait a moment for the thread to end; whether it has. The loop goes on meanwhile."""
+        if self._thread is None:
             return True
-        self._thread.join(timeout=_LAST_MOMENT)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_MOMENT):
+                await self._returned.wait()
+            self._thread.join()
         return not self._thread.is_alive()
 
 

@@ -244,6 +244,23 @@ async def test_leaving_with_a_thread_that_is_stuck_says_so_and_goes_on(caplog):
             thread.join(5)
 
 
+async def test_leaving_with_a_thread_that_is_busy_does_not_stop_the_loop(
+    threads_before, monkeypatch
+):
+    monkeypatch.setattr("faas_connector.subscriptions._LAST_MOMENT", 5.0)
+    returns = threading.Event()
+
+    def busy(each):
+        returns.wait(20)
+
+    subscriptions = Subscriptions(Limits())
+    subscriptions.add(busy)
+    await publish(subscriptions, response())
+    leaving = asyncio.create_task(subscriptions.aclose(0.01))
+    asyncio.get_running_loop().call_later(0.1, returns.set)  # comes late if leaving blocks it
+    await leaving
+
+
 @pytest.mark.parametrize("blocking", [False, True])
 async def test_unsubscribing_ends_it(blocking, threads_before):
     heard = []
