@@ -161,7 +161,7 @@ class _Reader:
             for document in yaml.compose_all(self._substituted.text, Loader=_LOADER):
                 return document
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
+            mark = _where(error)
             line = self._substituted.source_line(mark.line + 1) if mark else 1
             raise StackError(
                 f"{self._path}:{line}: no YAML: {error.problem or error.context}; "
@@ -340,6 +340,13 @@ class _Entry:
                 self._fields[field], self._prefix + field, text, "write 'true' or 'false'"
             )
         return text in _TRUE
+
+
+def _where(error: yaml.MarkedYAMLError) -> yaml.Mark | None:
+    # A quote that is never closed is noticed at the end of the file; the mistake is where it began.
+    if error.context_mark and "end of stream" in (error.problem or ""):
+        return error.context_mark
+    return error.problem_mark or error.context_mark
 
 
 def _shown(node: yaml.Node) -> str:
