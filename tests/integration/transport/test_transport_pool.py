@@ -211,7 +211,7 @@ async def test_cancelling_while_connecting_frees_the_place(full_backlog, clients
 async def test_cancelling_in_the_round_in_which_it_is_connected(
     peers, clients, post, eventually, monkeypatch
 ):
-    """uvloop then closes the socket without telling the protocol."""
+    """On uvloop that closes the socket without telling the protocol."""
     peer = await peers(echo)
     transport = clients(peer, max_connections=1)
     made = Connection.connection_made
