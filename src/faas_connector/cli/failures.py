@@ -7,6 +7,7 @@ from typing import cast
 
 import click
 
+from faas_connector.cli.output import visible
 from faas_connector.errors import ConfigError, ConnectorError, GatewayAuthError
 
 FAILED = 1
@@ -46,8 +47,8 @@ def describe(error: BaseException) -> tuple[str, int]:
 
 
 def one_line(text: str) -> str:
-    """The text with every line break and run of blanks as one blank."""
-    return " ".join(text.split())
+    """The text with every line break and run of blanks as one blank, and nothing invisible."""
+    return visible(" ".join(text.split()))
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

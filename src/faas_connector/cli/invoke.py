@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from faas_connector.cli.connection import GatewayFlags, impatient
 from faas_connector.cli.failures import CommandError
 from faas_connector.cli.lint import count
 from faas_connector.cli.options import connect, gateway_options
-from faas_connector.cli.output import note, say
+from faas_connector.cli.output import note, say_json
 from faas_connector.cli.reasons import no_function_wants
 from faas_connector.cli.running import run
 from faas_connector.cli.survey import topic_map
@@ -106,7 +105,7 @@ def command(
     responses, known = run(_invoke(config, event, options))
     if as_json:
         found = [as_object(response) for response in responses]
-        say(json.dumps(found, indent=2, ensure_ascii=False))
+        say_json(found)
     else:
         _show(responses)
     if not responses:

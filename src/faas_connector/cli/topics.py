@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from faas_connector.cli.command import Command
@@ -11,7 +9,7 @@ from faas_connector.cli.connection import GatewayFlags, impatient
 from faas_connector.cli.failures import CommandError
 from faas_connector.cli.lint import count
 from faas_connector.cli.options import connect, gateway_options
-from faas_connector.cli.output import note, say, table, warn_of_problems
+from faas_connector.cli.output import note, say, say_json, table, warn_of_problems
 from faas_connector.cli.running import run
 from faas_connector.cli.survey import topic_map
 from faas_connector.config import ControllerConfig
@@ -43,7 +41,7 @@ def command(flags: GatewayFlags, *, as_json: bool) -> None:
         topic: [str(name) for name in names] for topic, names in found.map.by_topic().items()
     }
     if as_json:
-        say(json.dumps(by_topic, indent=2, ensure_ascii=False))
+        say_json(by_topic)
     elif by_topic:
         rows = [(topic, ", ".join(names)) for topic, names in by_topic.items()]
         say(table([("TOPIC", "FUNCTIONS"), *rows]))
