@@ -175,6 +175,7 @@ GLOB_TEXT = st.text(alphabet="ab.*?[]!-^\n", max_size=9)
 @example("a", ["a*a"])
 @example("[a", ["[a", "*[a", "?a"])
 @example("a[", ["a[", "a[*", "?["])
+@example("ab", ["a??b", "a?", "?b", "a*?", "*??*", "a**b", "a*b?", "?*?*?"])
 def test_glob_is_fnmatch(topic, patterns):
     agree(GLOB, fnmatch.fnmatchcase, topic, patterns)
 
