@@ -6,7 +6,7 @@ import asyncio
 import select
 from math import inf
 from time import monotonic
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from faas_connector.errors import TransportError
 from faas_connector.gateway.http1 import RawResponse, ResponseParser
@@ -14,6 +14,8 @@ from faas_connector.gateway.origin import Origin
 
 # Requests up to this size go out in one write; larger ones in slices, as fast as the peer reads.
 _SLICE: Final = 128 * 1024
+# Bytes taken off a connection at a time, where that can be chosen.
+_READ: Final = 32 * 1024
 
 
 class Exchange:
@@ -102,6 +104,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if hasattr(transport, "max_size"):
+            # asyncio makes room for 256 KiB at each read, which costs more than all the rest.
+            cast("Any", transport).max_size = _READ
         self._peek = select.poll()
         self._peek.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
