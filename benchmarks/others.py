@@ -44,7 +44,7 @@ def match(plan: Plan) -> Section:
     subjects: dict[str, Callable[[], Measured]] = {_OURS: ours, _CONTROL: ours}
     if plan.go:
         subjects[_GO] = partial(go_sdk, plan.go, "--mode", "match", "--topics", _TOPICS)
-    rounds = interleaved(subjects, 2 if plan.quick else plan.rounds)
+    rounds = interleaved(subjects, 1 if plan.quick else plan.rounds)
     section = Section(
         [
             _figure(f"match among 100,000 topics: {dialect}", rounds, dialect, "µs", must, aim)
