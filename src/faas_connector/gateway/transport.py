@@ -317,19 +317,21 @@ class Transport:
         if connection in self._idle:
             self._idle.remove(connection)
         if exchange is not None and not exchange.answer.done():
-            if self._was_stale(connection, exchange):
+            if self._was_stale(connection):
                 exchange.resent = True
                 self._open(exchange)
             else:
                 exchange.fail(lost_error(self._origin, cause, begun=connection.begun))
         self._fill_places()
 
-    def _was_stale(self, connection: Connection, exchange: Exchange) -> bool:
-        """Whether the peer had closed the connection before the request reached it."""
+    def _was_stale(self, connection: Connection) -> bool:
+        """Whether the peer had closed the connection before the request reached it.
+
+        The next one is fresh, so that a request is never sent a third time.
+        """
         return (
             connection.used
             and not connection.begun
-            and not exchange.resent
             and monotonic() - connection.sent_at <= _STALE_SECONDS
         )
 

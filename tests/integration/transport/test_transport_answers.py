@@ -1,6 +1,7 @@
 """Answers of every kind over real sockets: what comes back, and what becomes of the connection."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -294,26 +295,31 @@ async def test_silence_within_an_answer(peers, clients, post):
     )
 
 
-async def test_silence_before_the_answer_is_the_functions_time(peers, clients, post):
+async def test_silence_before_an_answer_is_the_functions_time(peers, clients, post):
     async def play(talk):
-        await talk.request()
-        await asyncio.sleep(0.1)
-        talk.answer(b"at last")
+        for body in (b"at last", b"again"):
+            await talk.request()
+            await asyncio.sleep(0.6)
+            talk.send(OK + b"Content-Length: %d\r\n" % len(body))
+            await talk.writer.drain()
+            await asyncio.sleep(0.001)
+            talk.send(b"\r\n" + body)
 
-    answer = await post(clients(await peers(play), read_timeout=0.02))
-    assert answer.body == b"at last"
+    transport = clients(await peers(play), read_timeout=0.5)
+    assert (await post(transport)).body == b"at last"
+    assert (await post(transport)).body == b"again"
 
 
 async def test_an_answer_that_goes_on_is_not_silent(peers, clients, post):
     async def play(talk):
         await talk.request()
-        talk.send(OK + b"Content-Length: 40\r\n\r\n")
-        for _ in range(40):
-            await asyncio.sleep(0.01)
+        talk.send(OK + b"Content-Length: 30\r\n\r\n")
+        for _ in range(30):
+            await asyncio.sleep(0.04)
             talk.send(b"x")
 
-    answer = await post(clients(await peers(play), read_timeout=0.3))
-    assert answer.body == b"x" * 40
+    answer = await post(clients(await peers(play), read_timeout=1.0))
+    assert answer.body == b"x" * 30
 
 
 async def test_without_a_timeout_there_is_none(peers, clients, post):
@@ -390,6 +396,28 @@ async def test_an_answer_before_the_request_is_complete(peers, clients, post):
     transport = clients(peer)
     answer = await post(transport, b"x" * 20_000_000)
     assert (answer.status, answer.body) == (413, b"too much")
+    assert transport.idle == 0
+
+
+async def test_an_answer_before_the_request_has_left_this_process(peers, clients, post):
+    """The body is small, but the kernel has no room for it."""
+
+    async def play(talk):
+        await talk.request()
+        talk.answer()
+        await talk.reader.readuntil(b"\r\n\r\n")
+        talk.writer.transport.pause_reading()
+        talk.answer(b"too much", status=413)
+        await asyncio.Event().wait()
+
+    transport = clients(await peers(play))
+    await post(transport)
+    [connection] = transport._connections
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        its_socket = connection._transport.get_extra_info("socket")
+        its_socket.setsockopt(socket.SOL_SOCKET, option, 4096)
+    answer = await post(transport, b"x" * 130_000, timeout=5.0)
+    assert answer.body == b"too much"
     assert transport.idle == 0
 
 

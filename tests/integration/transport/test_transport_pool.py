@@ -2,11 +2,14 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 
 import pytest
+import trustme
 
 from faas_connector.errors import ConnectError, ConnectionLostError
+from faas_connector.gateway import transport as module
 from faas_connector.gateway.connection import Connection
 from faas_connector.gateway.transport import Origin
 
@@ -98,7 +101,7 @@ async def test_older_connections_idle_out_while_the_newest_is_used(
         await play(talk)
 
     peer = await peers(gated)
-    transport = clients(peer, max_connections=3, idle_timeout=0.3)
+    transport = clients(peer, max_connections=3, idle_timeout=0.6)
     calls = [asyncio.create_task(post(transport)) for _ in range(3)]
     await eventually(lambda: peer.accepted == 3)
     gate.set()
@@ -174,6 +177,115 @@ async def test_cancelling_in_the_round_of_the_answer_keeps_the_connection(peers,
     transport.released = released
     assert (await post(transport, b"1")).body == b"1"
     assert peer.accepted == 1
+
+
+async def test_who_is_cancelled_in_the_round_of_the_hand_over_is_passed_by(
+    peers, clients, post, eventually
+):
+    gate = Gate()
+    peer = await peers(gate)
+    transport = clients(peer, max_connections=1)
+    first, second, third = (asyncio.create_task(post(transport, b"%d" % n)) for n in (1, 2, 3))
+    await eventually(lambda: transport.waiting == 2)
+    released = transport.released
+
+    def cancel_then_release(connection):
+        second.cancel()
+        released(connection)
+
+    transport.released = cancel_then_release
+    await gate.let_go()
+    await first
+    await gate.let_go()
+    assert (await third).body == b"3"
+    assert second.cancelled()
+    assert gate.bodies == [b"1", b"3"]
+    assert peer.accepted == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_leaving_in_each_round_of_connecting_and_asking(
+    peers, clients, post, eventually, scheme
+):
+    tls = client_tls = None
+    if scheme == "https":
+        ca = trustme.CA()
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ca.issue_cert("127.0.0.1").configure_cert(tls)
+        client_tls = ssl.create_default_context()
+        ca.configure_trust(client_tls)
+    peer = await peers(echo, tls=tls)
+    for rounds in range(25):
+        for leave in ("cancel", "close"):
+            transport = clients(peer, max_connections=1, tls=client_tls)
+            first, second = (asyncio.create_task(post(transport, b"%d" % n)) for n in (1, 2))
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            if leave == "cancel":
+                first.cancel()
+                await asyncio.wait([first])
+                assert (await second).body == b"2"
+            async with asyncio.timeout(5):
+                await transport.aclose()
+            await asyncio.wait([first, second])
+            first.cancelled() or first.exception()
+            second.exception()
+    # What the loop closes by itself may take a round more.
+    await eventually(lambda: peer.client_sockets == 0)
+
+
+async def test_a_connection_that_ends_as_it_is_made(peers, clients, post, monkeypatch):
+    peer = await peers(echo)
+    transport = clients(peer, max_connections=1)
+    made = Connection.connection_made
+
+    def end_when_made(connection, its_transport):
+        made(connection, its_transport)
+        its_transport.abort()
+
+    monkeypatch.setattr(Connection, "connection_made", end_when_made)
+    with pytest.raises(ConnectionLostError, match="hung up before its answer"):
+        await post(transport, timeout=2.0)
+    monkeypatch.undo()
+    assert (await post(transport, b"1")).body == b"1"
+
+
+async def test_an_attempt_that_succeeds_though_it_was_cancelled(peers, clients, post):
+    """Its connection goes to who waits, or stays for later."""
+    peer = await peers(echo)
+    transport = clients(peer, max_connections=1)
+    take_in = transport._take_in
+
+    def cancel_then_take_in(connection, exchange):
+        if exchange.body == b"1":
+            exchange.answer.cancel()
+        take_in(connection, exchange)
+
+    transport._take_in = cancel_then_take_in
+    first, second = (asyncio.create_task(post(transport, b"%d" % n)) for n in (1, 2))
+    assert (await second).body == b"2"
+    await asyncio.wait([first])
+    assert first.cancelled()
+    assert (peer.accepted, transport.idle) == (1, 1)
+
+
+async def test_an_attempt_that_succeeds_though_the_transport_is_closed(
+    peers, clients, post, eventually
+):
+    peer = await peers(echo)
+    transport = clients(peer, max_connections=1)
+    take_in = transport._take_in
+
+    def close_then_take_in(connection, exchange):
+        transport._closed = True
+        exchange.fail(ConnectError("closed"))
+        take_in(connection, exchange)
+
+    transport._take_in = close_then_take_in
+    with pytest.raises(ConnectError, match="closed"):
+        await post(transport)
+    await eventually(lambda: peer.client_sockets == 0)
+    assert not transport._connections
 
 
 async def test_cancelling_a_call_closes_its_connection_and_frees_the_place(
@@ -376,6 +488,12 @@ async def test_what_came_before_the_request_is_no_answer_to_it(clients, post, un
     assert not thread.is_alive()
 
 
+@pytest.fixture
+def unhurried(monkeypatch):
+    """However slow the machine is: a connection counts as stale."""
+    monkeypatch.setattr(module, "_STALE_SECONDS", 30.0)
+
+
 class Hanging:
     """Plays a peer that answers the first request of a connection, and hangs up at the second."""
 
@@ -397,6 +515,7 @@ class Hanging:
             served += 1
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_reused_connection_that_ends_at_once_is_replaced(peers, clients, post):
     play = Hanging()
     peer = await peers(play)
@@ -407,6 +526,7 @@ async def test_a_reused_connection_that_ends_at_once_is_replaced(peers, clients,
     assert peer.accepted == 2
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_request_is_sent_again_once_only(peers, clients, post):
     play = Hanging(fresh_too=True)
     peer = await peers(play)
@@ -417,6 +537,7 @@ async def test_a_request_is_sent_again_once_only(peers, clients, post):
     assert play.bodies == [b"1", b"2", b"2"]
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_it_goes_to_a_fresh_connection_though_others_are_idle(
     peers, clients, post, eventually
 ):
@@ -433,6 +554,7 @@ async def test_it_goes_to_a_fresh_connection_though_others_are_idle(
     await eventually(lambda: peer.client_sockets == 3)
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("before", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n", OK[:-1]])
 async def test_nothing_is_sent_again_after_a_byte_of_the_answer(peers, clients, post, before):
     play = Hanging(before=before)
@@ -454,25 +576,24 @@ async def test_nothing_is_sent_again_after_a_quarter_of_a_second(peers, clients,
     assert play.bodies == [b"1", b"2"]
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_request_that_was_sent_again_keeps_its_timeout(peers, clients, post):
-    async def play(talk):
-        served = 0
-        while await talk.request():
-            if talk.number > 1:
-                await talk.hung_up()
-            if served:
-                return
-            talk.answer()
-            served += 1
-
-    peer = await peers(play)
+    peer = await peers(Hanging())
     transport = clients(peer)
     await post(transport)
-    with pytest.raises(TimeoutError, match=r"no complete answer within 0\.1 s"):
-        await post(transport, timeout=0.1)
-    assert peer.accepted == 2
+    begin, deadlines = transport._begin, []
+
+    def watched(connection, exchange):
+        begin(connection, exchange)
+        deadlines.append(connection.deadline)
+
+    transport._begin = watched
+    await post(transport, timeout=7.0)
+    assert len(deadlines) == 2
+    assert deadlines[0] == deadlines[1]
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_request_that_cannot_be_sent_again_may_have_run(peers, clients, post):
     play = Hanging()
     peer = await peers(play)
