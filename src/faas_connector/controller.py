@@ -80,8 +80,10 @@ class Controller:
             await self._subscriptions.aclose(self.config.timeouts.drain)
         finally:
             self._live = None
-            await live.client.aclose()
-            await asyncio.wait([live.refreshing])
+            try:
+                await asyncio.wait([live.refreshing])
+            finally:
+                await live.client.aclose()
 
     def _running(self) -> _Live:
         if self._live is None:
