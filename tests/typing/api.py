@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import assert_type
@@ -21,6 +21,7 @@ from faas_connector import (
     BearerToken,
     ConfigError,
     ConnectorError,
+    Controller,
     ControllerConfig,
     Delivery,
     Event,
@@ -39,6 +40,7 @@ from faas_connector import (
     TopicMatcher,
     TransportError,
     __version__,
+    sync,
 )
 from faas_connector.auth import Auth, SecretFile
 from faas_connector.contract import AnnotationProblem, Order
@@ -247,3 +249,15 @@ def errors(config: ConfigError, gateway: GatewayError, transport: TransportError
     ours: list[ConnectorError] = [config, gateway, transport]
     standard: list[ValueError] = [config]
     assert len(ours) > len(standard)
+
+
+async def controllers() -> None:
+    async with Controller(ControllerConfig()) as controller:
+        assert_type(await controller.invoke("orders", b""), list[InvokerResponse])
+        assert_type(await controller.invoke_function("printer", "text"), InvokerResponse)
+        assert_type(controller.topics, tuple[str, ...])
+        assert_type(controller.topic_map, TopicMap)
+        assert_type(controller.subscribe(LogResponses(), overflow="wait"), Callable[[], None])
+    with sync.Controller() as blocking:
+        assert_type(blocking.invoke("orders", b"", timeout=5.0), list[InvokerResponse])
+        assert_type(blocking.invoke_function("printer", b""), InvokerResponse)
