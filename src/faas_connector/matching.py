@@ -182,11 +182,13 @@ class _GlobIndex:
 
     def find(self, topic: str) -> Sequence[str]:
         found = [topic] if topic in self._literal else []
+        length = len(topic)
         for (head, tail), group in self._groups.items():
-            if tail > len(topic):
+            if head + tail > length:
                 continue
-            tried = group.get((topic[:head], topic[len(topic) - tail :]), ())
-            found += [glob.pattern for glob in tried if glob.matches(topic)]
+            tried = group.get((topic[:head], topic[length - tail :]))
+            if tried is not None:
+                found += [glob.pattern for glob in tried if glob.matches(topic)]
         return found
 
 
