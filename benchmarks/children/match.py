@@ -43,10 +43,10 @@ def measure(
 def _per_match(found: TopicMap, topics: Sequence[str]) -> float:
     match = found.match
     gc.collect()
-    begun = time.process_time()
+    begun = time.perf_counter()
     for topic in topics:
         match(topic)
-    return (time.process_time() - begun) / len(topics)
+    return (time.perf_counter() - begun) / len(topics)
 
 
 def _again(found: TopicMap, topics: Sequence[str]) -> float:
