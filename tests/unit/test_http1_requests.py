@@ -211,6 +211,10 @@ def test_a_head_over_the_limit_gets_431_and_a_body_over_it_413():
     assert each_split(chunks, max_body_bytes=12) == [None]
 
 
+def test_bytes_beyond_the_limit_do_not_matter():
+    assert each_split(b"X" * 300 + b"(\n", max_head_bytes=256) == [431]
+
+
 def test_errors_say_what_to_answer():
     parser = RequestParser(max_body_bytes=9)
     parser.feed(POST + b"Content-Length: 10\r\n\r\n")

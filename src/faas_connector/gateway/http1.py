@@ -369,7 +369,7 @@ class RequestParser:
         buffer = self._buffer
         window = min(len(buffer), self._max_head)
         # Other protocols (TLS first of all) show at the first byte and have no line ends.
-        if has_bare_lf(buffer, self._seen, window) or not _MAY_BEGIN.match(buffer):
+        if has_bare_lf(buffer, self._seen, window) or not _MAY_BEGIN.match(buffer, 0, window):
             raise RequestError(400, "the request's head is malformed")
         if len(buffer) >= self._max_head:
             raise RequestError(431, f"the request's head is larger than {self._max_head} bytes")
