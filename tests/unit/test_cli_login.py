@@ -17,10 +17,10 @@ HOME, FOLDER = Path("/home/eve"), Path("/work")
     [
         ({}, "/home/eve/.openfaas/config.yml"),
         ({"CI": "yes"}, "/home/eve/.openfaas/config.yml"),
-        ({"CI": "true"}, "/work/.openfaas/config.yml"),
-        ({"CI": "1"}, "/work/.openfaas/config.yml"),
+        ({"CI": "true"}, "/folder/.openfaas/config.yml"),
+        ({"CI": "1"}, "/folder/.openfaas/config.yml"),
         ({"CI": "1", "OPENFAAS_CONFIG": "/etc/of"}, "/etc/of/config.yml"),
-        ({"OPENFAAS_CONFIG": "logins"}, "/work/logins/config.yml"),
+        ({"OPENFAAS_CONFIG": "logins"}, "/folder/logins/config.yml"),
         ({"OPENFAAS_CONFIG": "~/of"}, "/home/eve/of/config.yml"),
         ({"OPENFAAS_CONFIG": ""}, "/home/eve/.openfaas/config.yml"),
     ],
