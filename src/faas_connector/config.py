@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import functools
 import re
 import ssl
@@ -16,6 +17,7 @@ from faas_connector.errors import ConfigError
 from faas_connector.headers import is_text
 from faas_connector.matching import TopicMatcher
 from faas_connector.names import Invocation
+from faas_connector.retry import RetryPolicy
 from faas_connector.urls import check_callback_url, check_gateway_url, mask_url
 
 T = TypeVar("T")
@@ -60,6 +62,28 @@ def _whole(name: str, value: object, example: str) -> None:
         )
 
 
+class Unmatched(enum.Enum):
+    """What becomes of an event that no function asks for."""
+
+    ACK = "ack"
+    """It is counted and acknowledged."""
+    HOLD = "hold"
+    """It is parked until a function asks for it, for at most `retry.max_age`."""
+    DEAD_LETTER = "dead-letter"
+    """It becomes a dead letter."""
+
+
+class OnFailure(enum.Enum):
+    """What becomes of an event that a function failed to take for good."""
+
+    KEEP = "keep"
+    """It becomes a dead letter in the store."""
+    DROP = "drop"
+    """It is counted, logged as an error, and dropped."""
+    STOP = "stop"
+    """The run ends with an error, and the event is left unsettled."""
+
+
 @_settings
 class Timeouts:
     """Seconds that things may take."""
@@ -72,7 +96,11 @@ class Timeouts:
     """Between two bytes of an answer; None for no limit but `call`."""
     system: float = 10.0
     """For one request to the gateway's own `/system` routes."""
-    drain: float = 10.0
+    cold_start: float = 120.0
+    """For the first call of a function that sleeps or never answered; `call` where that is more."""
+    drain: float | None = None
+    """For what is in flight to be settled at a stop; None means `call`, 0 aborts at once."""
+    subscribers: float = 10.0
     """For subscribers to get what is queued when the controller is left; 0 drops it at once."""
 
     def __post_init__(self) -> None:
@@ -81,8 +109,11 @@ class Timeouts:
         _positive("timeouts.system", self.system, "10.0")
         if self.read is not None:
             _positive("timeouts.read", self.read, "30.0")
-        if self.drain != 0 or isinstance(self.drain, bool):
-            _positive("timeouts.drain", self.drain, "10.0, or 0 to drop what is queued")
+        _positive("timeouts.cold_start", self.cold_start, "120.0")
+        if self.drain is not None and (self.drain != 0 or isinstance(self.drain, bool)):
+            _positive("timeouts.drain", self.drain, "30.0, or 0 to abort at once")
+        if self.subscribers != 0 or isinstance(self.subscribers, bool):
+            _positive("timeouts.subscribers", self.subscribers, "10.0, or 0 to drop what is queued")
 
 
 @_settings
@@ -91,6 +122,20 @@ class Limits:
 
     max_in_flight: int = 64
     """Calls running at a time, each on a connection of its own; further ones wait their turn."""
+    max_unsettled: int = 1000
+    """Events of one source that are read and not settled; no more are read meanwhile."""
+    max_unsettled_bytes: int = 64 * 1024 * 1024
+    """Bytes of such events."""
+    concurrency: int | None = None
+    """Calls of one function at a time, where it declares nothing; None for `max_in_flight`."""
+    max_concurrency: int | None = None
+    """The most that a function may declare; None for no ceiling, like all that follow."""
+    max_attempts: int | None = None
+    """The most attempts that a function may declare."""
+    max_wait: float | None = None
+    """The most seconds between two attempts that a function may declare."""
+    max_timeout: float | None = None
+    """The most seconds for one call that a function may declare."""
     max_response_bytes: int = 1024 * 1024
     """Bytes of one answer's body; a longer one is an error."""
     subscriber_items: int = 1000
@@ -100,6 +145,14 @@ class Limits:
 
     def __post_init__(self) -> None:
         _whole("limits.max_in_flight", self.max_in_flight, "64")
+        _whole("limits.max_unsettled", self.max_unsettled, "1000")
+        _whole("limits.max_unsettled_bytes", self.max_unsettled_bytes, "67108864")
+        for name in ("concurrency", "max_concurrency", "max_attempts"):
+            if (value := getattr(self, name)) is not None:
+                _whole(f"limits.{name}", value, "16")
+        for name in ("max_wait", "max_timeout"):
+            if (value := getattr(self, name)) is not None:
+                _positive(f"limits.{name}", value, "300.0")
         _whole("limits.max_response_bytes", self.max_response_bytes, "1048576")
         _whole("limits.subscriber_items", self.subscriber_items, "1000")
         _whole("limits.subscriber_bytes", self.subscriber_bytes, "67108864")
@@ -147,6 +200,14 @@ class ControllerConfig:
     """`X-Connector` of every call, by custom `<vendor>/<name>-connector`."""
     send_topic: bool = True
     """Whether calls carry `X-Topic`."""
+    retry: RetryPolicy = RetryPolicy()
+    """How a run tries failed calls again, where a function declares nothing else."""
+    park_after: float = 5.0
+    """Seconds of waiting from which on an event waits in the store, not in memory."""
+    unmatched: Unmatched = Unmatched.ACK
+    """What becomes of an event that no function asks for."""
+    on_failure: OnFailure = OnFailure.KEEP
+    """What becomes of an event that a function failed to take for good."""
     timeouts: Timeouts = Timeouts()
     """Seconds that requests and leaving may take."""
     limits: Limits = Limits()
@@ -166,6 +227,10 @@ class ControllerConfig:
         _instance("topic_delimiter", self.topic_delimiter, str, "','")
         _instance("send_topic", self.send_topic, bool, "False")
         _instance("invocation", self.invocation, Invocation, "Invocation.ASYNC")
+        _instance("retry", self.retry, RetryPolicy, "RetryPolicy(attempts=10)")
+        _positive("park_after", self.park_after, "5.0")
+        _instance("unmatched", self.unmatched, Unmatched, "Unmatched.HOLD")
+        _instance("on_failure", self.on_failure, OnFailure, "OnFailure.DROP")
         _instance("timeouts", self.timeouts, Timeouts, "Timeouts(call=30.0)")
         _instance("limits", self.limits, Limits, "Limits(max_in_flight=256)")
         if self.tls is not None:

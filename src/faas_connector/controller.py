@@ -73,11 +73,11 @@ class Controller:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give subscribers what is queued, for at most `timeouts.drain`, and close all."""
+        """Give subscribers what is queued, for at most `timeouts.subscribers`, and close all."""
         live = self._running()
         live.refreshing.cancel()
         try:
-            await self._subscriptions.aclose(self.config.timeouts.drain)
+            await self._subscriptions.aclose(self.config.timeouts.subscribers)
         finally:
             self._live = None
             try:

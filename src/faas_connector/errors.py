@@ -5,6 +5,10 @@
      +- MissingExtraError (also an ImportError) an optional library isn't installed
      +- BlockingCallError (also a RuntimeError) a blocking call where it would deadlock
      +- SourceError                            a source can't connect, read or settle
+     +- StoreError                             the pending store can't read or write
+     |   +- StoreFullError                     its size limit leaves no room for the event
+     |   +- StoreLockedError                   another run uses its folder
+     |   +- StoreVersionError                  a newer version of this package wrote it
      +- GatewayError                           asking the gateway about its functions failed
      |   +- GatewayUnavailableError            no answer
      |   +- GatewayAuthError                   401 or 403
@@ -42,6 +46,22 @@ class BlockingCallError(ConnectorError, RuntimeError):
 
 class SourceError(ConnectorError):
     """A source can't connect, read or settle."""
+
+
+class StoreError(ConnectorError):
+    """The pending store can't read or write; nothing that it did not confirm is in it."""
+
+
+class StoreFullError(StoreError):
+    """The journal is at its size limit; the event was not taken."""
+
+
+class StoreLockedError(StoreError):
+    """Another run uses the folder of the store."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer version; it was left as it is."""
 
 
 class GatewayError(ConnectorError):

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
+import msgspec
+
 from faas_connector.errors import ConfigError
+from faas_connector.outcome import Kind, Outcome
 
 
 class Backoff(enum.Enum):
@@ -23,6 +26,23 @@ class Backoff(enum.Enum):
 
 
 _LEAST_SHARE = {Backoff.FULL: 0.0, Backoff.EQUAL: 0.5, Backoff.EXPONENTIAL: 1.0}
+
+
+class GiveUp(enum.Enum):
+    """Why an event is not tried again."""
+
+    REFUSED = "refused"
+    ATTEMPTS = "attempts"
+    EXPIRED = "expired"
+
+
+class RetryDecision(msgspec.Struct, frozen=True):
+    """What comes after a call that brought no success: a wait, or the end."""
+
+    wait: float = 0.0
+    """Seconds before the next attempt."""
+    give_up: GiveUp | None = None
+    """Why there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +118,30 @@ class RetryPolicy:
         least = _LEAST_SHARE[self.backoff]
         return longest * (least + (1.0 - least) * chance)
 
-    def retries_status(self, status: int) -> bool:
-        """Whether this status, answered by the function, is tried again."""
-        if self.codes is not None:
-            return status in self.codes
-        return status in {408, 425, 429} or 500 <= status <= 599
+    def decide(
+        self, attempts: int, outcome: Outcome, *, age: float, chance: float, absences: int = 0
+    ) -> RetryDecision:
+        """What comes after a call without success.
+
+        An absent function costs no attempts; only the age ends the waiting for it.
+
+        Args:
+            attempts: calls that were charged, this one included.
+            outcome: of this call.
+            age: seconds since the event was read.
+            chance: a random number from 0 to 1.
+            absences: calls that found no function, this one included.
+        """
+        if outcome.kind not in {Kind.FAILED, Kind.ABSENT}:
+            return RetryDecision(give_up=GiveUp.REFUSED)
+        if outcome.kind is Kind.FAILED and attempts >= self.attempts:
+            return RetryDecision(give_up=GiveUp.ATTEMPTS)
+        wait = self.wait(max(1, attempts + absences), chance)
+        if outcome.retry_after is not None:
+            wait = outcome.retry_after
+        if age + wait > self.max_age:
+            return RetryDecision(give_up=GiveUp.EXPIRED)
+        return RetryDecision(wait)
 
 
 def _is_whole(value: object) -> bool:

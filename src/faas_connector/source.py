@@ -52,6 +52,10 @@ class SourceTraits:
     """Whether events of one key come in order."""
     delays_nacks: bool = False
     """Whether the broker itself can hold an event back after a `nack`."""
+    extends: bool = False
+    """Whether `extend` starts a delivery's deadline anew."""
+    journal: bool = False
+    """Whether an event is to be on disk before it is acknowledged, and delivered from there."""
     replicas_share: bool = False
     """Whether several connectors divide the events among them."""
 
@@ -64,13 +68,14 @@ class Delivery:
     The methods of this class do nothing: right for a source that knows no acknowledgement.
     """
 
-    __slots__ = ("count", "deadline", "event", "position", "redelivered")
+    __slots__ = ("count", "deadline", "event", "partition", "position", "redelivered")
 
     def __init__(
         self,
         event: Event,
         *,
         position: str | None = None,
+        partition: str = "",
         redelivered: bool | None = None,
         count: int | None = None,
         deadline: float | None = None,
@@ -80,12 +85,14 @@ class Delivery:
         Args:
             event: what was read.
             position: the broker's own stable name of this event; never the publisher's id.
+            partition: where events are settled by position: what the positions count within.
             redelivered: whether it came before; None when the broker doesn't say.
             count: how often it came, this time included; None when the broker doesn't say.
             deadline: seconds in which it must be settled or extended; None for no limit.
         """
         self.event = event
         self.position = position
+        self.partition = partition
         self.redelivered = redelivered
         self.count = count
         self.deadline = deadline

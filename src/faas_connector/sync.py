@@ -83,7 +83,7 @@ class Controller:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give subscribers what is queued, for at most `timeouts.drain`, and end the thread."""
+        """Give subscribers what is queued (`timeouts.subscribers`), and end the thread."""
         self._refuse_own_thread()
         self._end(at_once=False)
 

@@ -200,7 +200,7 @@ async def test_11_functions_are_called_side_by_side():
 async def test_11_a_slow_subscriber_holds_up_no_call():
     never = asyncio.Event()
     async with LocalGateway(functions=[echo()]) as gateway:
-        async with Controller(config(gateway, timeouts=Timeouts(drain=0))) as controller:
+        async with Controller(config(gateway, timeouts=Timeouts(subscribers=0))) as controller:
 
             async def stuck(response):
                 await never.wait()

@@ -161,7 +161,7 @@ def settings() -> None:
         user_agent="acme/1",
         connector="acme/orders-connector",
         send_topic=False,
-        timeouts=Timeouts(connect=1, call=30.0, read=None, system=5, drain=0),
+        timeouts=Timeouts(connect=1, call=30.0, read=None, system=5, subscribers=0),
         limits=Limits(max_in_flight=256),
     )
     assert_type(config, ControllerConfig)
@@ -188,7 +188,6 @@ def retries() -> None:
     )
     assert_type(policy.wait(1, 0.5), float)
     assert_type(policy.codes, frozenset[int] | None)
-    assert_type(policy.retries_status(503), bool)
     assert_type(RetryPolicy.none(), RetryPolicy)
     RetryPolicy(backoff="full")  # type: ignore[arg-type]
 

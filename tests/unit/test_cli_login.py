@@ -9,7 +9,7 @@ import pytest
 from faas_connector.cli.login import login_path, stored_gateways, stored_login
 from faas_connector.errors import ConfigError
 
-HOME, FOLDER = Path("/home/eve"), Path("/work")
+HOME, FOLDER = Path("/home/eve"), Path("/folder")
 
 
 @pytest.mark.parametrize(

@@ -90,19 +90,19 @@ class TestNumbers:
             ("call", "60.0"),
             ("read", "30.0"),
             ("system", "10.0"),
-            ("drain", "10.0, or 0 to drop what is queued"),
+            ("subscribers", "10.0, or 0 to drop what is queued"),
         ],
     )
     def test_seconds_of_timeouts(self, name, example, value):
-        if (name == "read" and value is None) or (name == "drain" and value == 0):
+        if (name == "read" and value is None) or (name == "subscribers" and value == 0):
             assert getattr(Timeouts(**{name: value}), name) is value
             return
         assert refusal(Timeouts, **{name: value}) == (
             f"timeouts.{name} must be a number above 0, got {value!r}; for example {example}"
         )
 
-    def test_no_drain_at_all_is_no_flag(self):
-        assert "timeouts.drain" in refusal(Timeouts, drain=False)
+    def test_dropping_at_once_is_no_flag(self):
+        assert "timeouts.subscribers" in refusal(Timeouts, subscribers=False)
 
     @pytest.mark.parametrize("value", [*NO_NUMBERS, 1.5, 64.0])
     @pytest.mark.parametrize("field", dataclasses.fields(Limits), ids=lambda each: each.name)
@@ -119,9 +119,11 @@ class TestNumbers:
     @given(st.floats(min_value=0, exclude_min=True, allow_nan=False) | st.integers(min_value=1))
     def test_any_positive_number_will_do(self, value):
         config = ControllerConfig(
-            rebuild_interval=value, timeouts=Timeouts(call=value, drain=value)
+            rebuild_interval=value, timeouts=Timeouts(call=value, subscribers=value)
         )
-        assert config.rebuild_interval == config.timeouts.call == config.timeouts.drain == value
+        assert (
+            config.rebuild_interval == config.timeouts.call == config.timeouts.subscribers == value
+        )
 
 
 class TestNames:
@@ -133,7 +135,7 @@ class TestNames:
             (ControllerConfig, "rebuild_intervall", "did you mean 'rebuild_interval'?"),
             (Timeouts, "conect", "did you mean 'connect'?"),
             (Limits, "max_inflight", "did you mean 'max_in_flight'?"),
-            (Timeouts, "xyz", "known: connect, call, read, system, drain"),
+            (Timeouts, "xyz", "known: connect, call, read, system, cold_start, drain, subscribers"),
         ],
     )
     def test_an_unknown_option_gets_the_nearest_right_one(self, kind, option, hint):

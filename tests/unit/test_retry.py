@@ -75,16 +75,6 @@ def test_none_makes_one_attempt():
     assert RetryPolicy.none().attempts == 1
 
 
-def test_statuses_that_are_tried_again():
-    tried = {status for status in range(100, 1000) if RetryPolicy().retries_status(status)}
-    assert tried == {408, 425, 429, *range(500, 600)}
-
-
-@given(st.frozensets(st.integers(100, 599)), st.integers(100, 599))
-def test_codes_replace_the_usual_statuses(codes, status):
-    assert RetryPolicy(codes=codes).retries_status(status) == (status in codes)
-
-
 def test_codes_may_be_any_collection_and_the_policy_stays_a_value():
     policy = RetryPolicy(codes=[429, 503])
     assert policy == RetryPolicy(codes=frozenset({503, 429}))

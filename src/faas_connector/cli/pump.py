@@ -27,7 +27,7 @@ class _Session:
 
 def ends_soon(config: ControllerConfig) -> ControllerConfig:
     """The same settings for a command whose normal end is Ctrl-C."""
-    return replace(config, timeouts=replace(config.timeouts, drain=_DRAIN))
+    return replace(config, timeouts=replace(config.timeouts, subscribers=_DRAIN))
 
 
 async def pump(

@@ -1,0 +1,207 @@
+"""What is kept until it is done: parked events, dead letters, verdicts and the journal."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+import msgspec
+
+from faas_connector.event import Event
+from faas_connector.names import FunctionName
+
+
+class State(enum.Enum):
+    """Why an entry is kept."""
+
+    PARKED = "parked"
+    """It waits for its next attempt, or for its function."""
+    JOURNAL = "journal"
+    """It was accepted from a source that can't redeliver, and is not settled yet."""
+    DEAD = "dead"
+    """It failed for good, and waits for somebody to replay or remove it."""
+    DONE = "done"
+    """A verdict: the function has it. Kept so that a redelivery doesn't repeat the call."""
+
+
+class Reason(enum.Enum):
+    """Why an event is parked or dead."""
+
+    BACKOFF = "backoff"
+    """Parked: its next attempt is some time away."""
+    PAUSED = "paused"
+    """Parked: its function fails throughout."""
+    ABSENT = "absent"
+    """Parked: its function is asleep, or missing from the gateway's list."""
+    ORDER = "order"
+    """Parked: an earlier event of its key is."""
+    DEADLINE = "deadline"
+    """Parked: its broker would wait no longer."""
+    HELD = "held"
+    """Parked: no function asks for its topic."""
+    REFUSED = "refused"
+    """Dead: the answer says that it will never go better."""
+    ATTEMPTS = "attempts"
+    """Dead: every attempt failed."""
+    EXPIRED = "expired"
+    """Dead: it failed and is older than `retry.max_age`."""
+    FUNCTION_REMOVED = "function-removed"
+    """Dead: its function was missing for longer than `forget_after`."""
+    UNMATCHED = "unmatched"
+    """Dead: no function asked for its topic."""
+    UNREADABLE = "unreadable"
+    """Dead: no event could be made of what the source read."""
+
+
+MAX_ANSWER_BYTES = 4096
+"""Bytes of an answer that are kept with an entry."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One event for one function, or for all that match (`function` is None), and how it stands.
+
+    Times are seconds since the epoch.
+    """
+
+    id: int = 0
+    """Given by the store, rising in the order of writing; 0 for a new entry."""
+    state: State
+    source: str
+    """The name of the source."""
+    position: str | None = None
+    """The broker's name of the event within the source."""
+    function: FunctionName | None = None
+    event: Event | None
+    """None for a verdict, and for what can't be decoded (see `damage`)."""
+    ordered: bool = False
+    """Whether it waits for earlier entries of the same function and key."""
+    call_id: str = ""
+    """The `X-Call-Id` of its calls; empty where there was none yet."""
+    due: float = 0.0
+    """PARKED: when it is tried next. DONE: when it is forgotten."""
+    attempts: int = 0
+    """Calls that were charged to it."""
+    calls: int = 0
+    """Calls that were made, outages included."""
+    reason: Reason | None = None
+    status: int | None = None
+    """Of the last answer; None where there was none."""
+    what: str = ""
+    """What the last answer was, or why there was none; one line."""
+    answer: bytes = b""
+    """The last answer's body, cut to `MAX_ANSWER_BYTES`."""
+    first: float = 0.0
+    """When the event was read."""
+    last: float = 0.0
+    """When this entry was written last."""
+    damage: str = ""
+    """Why the stored event can't be decoded; empty where it can."""
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries are meant: all that every given field fits."""
+
+    state: State = State.DEAD
+    ids: tuple[int, ...] | None = None
+    function: str | None = None
+    """A function's name, with or without its namespace."""
+    namespace: str | None = None
+    topic: str | None = None
+    source: str | None = None
+    reason: Reason | None = None
+    since: float | None = None
+    """Written last at this time or later."""
+    until: float | None = None
+    """Written last before this time."""
+    after_id: int = 0
+    limit: int | None = None
+
+
+class StoreCounts(msgspec.Struct, frozen=True):
+    """How much a store holds."""
+
+    parked: int = 0
+    journal: int = 0
+    journal_bytes: int = 0
+    dead: int = 0
+    done: int = 0
+
+
+class Store(Protocol):
+    """Keeps entries. What a method has returned from is on disk; what it raised from is not.
+
+    Every method raises StoreError where the store can't read or write; it may be called again.
+    """
+
+    async def write(self, puts: Sequence[Entry] = (), removes: Sequence[int] = ()) -> list[int]:
+        """Put and remove entries, all or none, and return the ids of `puts`.
+
+        An entry with an id replaces the one that has it. Writes take effect in the order of the
+        calls.
+
+        Raises:
+            StoreFullError: the journal's size limit leaves no room for a JOURNAL entry.
+        """
+        ...
+
+    async def known(self, source: str, position: str) -> list[Entry]:
+        """The entries of one event of a source, in any state, without their events."""
+        ...
+
+    async def due(
+        self,
+        now: float,
+        *,
+        limit: int,
+        held: Collection[int] = (),
+        paused: Collection[FunctionName] = (),
+    ) -> list[Entry]:
+        """JOURNAL entries, and PARKED ones that are due, in the order of their ids.
+
+        An ordered entry is left out while an earlier one of its function and key is parked and
+        not due yet. (One that is `held` doesn't hold it back.)
+
+        Args:
+            now: seconds since the epoch.
+            limit: of entries.
+            held: ids that the caller has already.
+            paused: functions whose entries are left out.
+        """
+        ...
+
+    async def next_due(self, *, paused: Collection[FunctionName] = ()) -> float | None:
+        """When the next PARKED entry is due; None where there is none."""
+        ...
+
+    async def chains(self) -> list[tuple[FunctionName, str, int]]:
+        """How many ordered entries are parked: (function, key, count)."""
+        ...
+
+    async def select(self, query: Query) -> list[Entry]:
+        """The entries that fit, in the order of their ids."""
+        ...
+
+    async def claim(self, query: Query, *, seconds: float) -> list[Entry]:
+        """Like `select`, and mark them as taken for some seconds; leaves out what others took.
+
+        A claim ends with `write` (of that entry), with `release`, or with time.
+        """
+        ...
+
+    async def release(self, ids: Collection[int]) -> None:
+        """Give claimed entries back."""
+        ...
+
+    async def counts(self) -> StoreCounts:
+        """How much there is."""
+        ...
+
+    async def forget(self, now: float) -> int:
+        """Remove the DONE entries whose time is over; how many there were."""
+        ...
+
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether `known` could find anything for any position; told without waiting."""
+        ...
