@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from faas_connector._version import __version__
 from faas_connector.auth import BasicAuth, BearerToken
-from faas_connector.config import ControllerConfig, Limits, Timeouts
+from faas_connector.config import ControllerConfig, Limits, OnFailure, Timeouts, Unmatched
 from faas_connector.errors import ConfigError, ConnectorError
 from faas_connector.matching import TopicMatcher
 from faas_connector.names import Invocation
+from faas_connector.retry import RetryPolicy
 
 NO_NUMBERS = [0, -1, -0.5, math.nan, -math.inf, "5", "5s", None, True, [5.0]]
+SECONDS_LIMITS = ("max_wait", "max_timeout")
+WHOLE_LIMITS = [each for each in dataclasses.fields(Limits) if each.name not in SECONDS_LIMITS]
 
 
 def refusal(kind, **options):
@@ -44,9 +47,36 @@ class TestDefaults:
         assert config.send_topic is True
         assert config.auth is config.tls is config.namespaces is config.callback_url is None
 
+    def test_of_a_run(self):
+        config = ControllerConfig()
+        assert config.retry == RetryPolicy()
+        assert config.park_after == 5.0
+        assert config.unmatched is Unmatched.ACK
+        assert config.on_failure is OnFailure.KEEP
+
     def test_of_timeouts_and_limits(self):
-        assert dataclasses.astuple(Timeouts()) == (5.0, 60.0, None, 10.0, 10.0)
-        assert dataclasses.astuple(Limits()) == (64, 1024 * 1024, 1000, 64 * 1024 * 1024)
+        assert dataclasses.asdict(Timeouts()) == {
+            "connect": 5.0,
+            "call": 60.0,
+            "read": None,
+            "system": 10.0,
+            "cold_start": 120.0,
+            "drain": None,
+            "subscribers": 10.0,
+        }
+        assert dataclasses.asdict(Limits()) == {
+            "max_in_flight": 64,
+            "max_unsettled": 1000,
+            "max_unsettled_bytes": 64 * 1024 * 1024,
+            "concurrency": None,
+            "max_concurrency": None,
+            "max_attempts": None,
+            "max_wait": None,
+            "max_timeout": None,
+            "max_response_bytes": 1024 * 1024,
+            "subscriber_items": 1000,
+            "subscriber_bytes": 64 * 1024 * 1024,
+        }
         assert ControllerConfig().timeouts == Timeouts()
         assert ControllerConfig().limits == Limits()
 
@@ -75,7 +105,9 @@ class TestDefaults:
 
 class TestNumbers:
     @pytest.mark.parametrize("value", NO_NUMBERS)
-    @pytest.mark.parametrize("name", ["rebuild_interval", "startup_timeout", "forget_after"])
+    @pytest.mark.parametrize(
+        "name", ["rebuild_interval", "startup_timeout", "forget_after", "park_after"]
+    )
     def test_seconds_of_the_controller(self, name, value):
         example = getattr(ControllerConfig(), name)
         assert refusal(ControllerConfig, **{name: value}) == (
@@ -90,31 +122,47 @@ class TestNumbers:
             ("call", "60.0"),
             ("read", "30.0"),
             ("system", "10.0"),
+            ("cold_start", "120.0"),
+            ("drain", "30.0, or 0 to abort at once"),
             ("subscribers", "10.0, or 0 to drop what is queued"),
         ],
     )
     def test_seconds_of_timeouts(self, name, example, value):
-        if (name == "read" and value is None) or (name == "subscribers" and value == 0):
+        if (name in {"read", "drain"} and value is None) or (
+            name in {"drain", "subscribers"} and value == 0
+        ):
             assert getattr(Timeouts(**{name: value}), name) is value
             return
         assert refusal(Timeouts, **{name: value}) == (
             f"timeouts.{name} must be a number above 0, got {value!r}; for example {example}"
         )
 
-    def test_dropping_at_once_is_no_flag(self):
-        assert "timeouts.subscribers" in refusal(Timeouts, subscribers=False)
+    @pytest.mark.parametrize("name", ["drain", "subscribers"])
+    def test_dropping_at_once_is_no_flag(self, name):
+        assert f"timeouts.{name}" in refusal(Timeouts, **{name: False})
 
     @pytest.mark.parametrize("value", [*NO_NUMBERS, 1.5, 64.0])
-    @pytest.mark.parametrize("field", dataclasses.fields(Limits), ids=lambda each: each.name)
+    @pytest.mark.parametrize("field", WHOLE_LIMITS, ids=lambda each: each.name)
     def test_limits_are_whole(self, field, value):
+        if value is field.default is None:
+            return
+        example = 16 if field.default is None else field.default
         assert refusal(Limits, **{field.name: value}) == (
             f"limits.{field.name} must be a whole number, 1 or more, got {value!r}; "
-            f"for example {field.default}"
+            f"for example {example}"
         )
 
-    @pytest.mark.parametrize("field", dataclasses.fields(Limits), ids=lambda each: each.name)
+    @pytest.mark.parametrize("field", WHOLE_LIMITS, ids=lambda each: each.name)
     def test_the_least_limit_is_one(self, field):
         assert getattr(Limits(**{field.name: 1}), field.name) == 1
+
+    @pytest.mark.parametrize("value", [each for each in NO_NUMBERS if each is not None])
+    @pytest.mark.parametrize("name", SECONDS_LIMITS)
+    def test_ceilings_of_time_are_seconds(self, name, value):
+        assert refusal(Limits, **{name: value}) == (
+            f"limits.{name} must be a number above 0, got {value!r}; for example 300.0"
+        )
+        assert getattr(Limits(**{name: 0.5}), name) == 0.5
 
     @given(st.floats(min_value=0, exclude_min=True, allow_nan=False) | st.integers(min_value=1))
     def test_any_positive_number_will_do(self, value):
@@ -259,6 +307,9 @@ class TestText:
         ("topic_delimiter", None, "of type str, got None; for example ','"),
         ("send_topic", 0, "of type bool, got 0; for example False"),
         ("invocation", "async", "of type Invocation, got 'async'; for example Invocation.ASYNC"),
+        ("retry", 5, "of type RetryPolicy, got 5; for example RetryPolicy(attempts=10)"),
+        ("unmatched", "hold", "of type Unmatched, got 'hold'; for example Unmatched.HOLD"),
+        ("on_failure", "drop", "of type OnFailure, got 'drop'; for example OnFailure.DROP"),
         ("timeouts", 30, "of type Timeouts, got 30; for example Timeouts(call=30.0)"),
         ("limits", {}, "of type Limits, got {}; for example Limits(max_in_flight=256)"),
     ],
