@@ -137,8 +137,9 @@ class Store(Protocol):
     async def write(self, puts: Sequence[Entry] = (), removes: Sequence[int] = ()) -> list[int]:
         """Put and remove entries, all or none, and return the ids of `puts`.
 
-        An entry with an id replaces the one that has it. Writes take effect in the order of the
-        calls.
+        An entry with an id replaces the one that has it; where that one was removed, it is back.
+        One without event but with `damage` leaves the stored event as it is. Writes take effect in
+        the order of the calls.
 
         Raises:
             StoreFullError: the journal's size limit leaves no room for a JOURNAL entry.
@@ -157,10 +158,10 @@ class Store(Protocol):
         held: Collection[int] = (),
         paused: Collection[FunctionName] = (),
     ) -> list[Entry]:
-        """JOURNAL entries, and PARKED ones that are due, in the order of their ids.
+        """JOURNAL entries in the order of their ids, then PARKED ones, the longest due first.
 
-        An ordered entry is left out while an earlier one of its function and key is parked and
-        not due yet. (One that is `held` doesn't hold it back.)
+        An ordered entry comes after the earlier ordered ones of its function and key, and is left
+        out while one of them is parked and not due yet. (One that is `held` doesn't hold it back.)
 
         Args:
             now: seconds since the epoch.
@@ -170,8 +171,10 @@ class Store(Protocol):
         """
         ...
 
-    async def next_due(self, *, paused: Collection[FunctionName] = ()) -> float | None:
-        """When the next PARKED entry is due; None where there is none."""
+    async def next_due(
+        self, *, held: Collection[int] = (), paused: Collection[FunctionName] = ()
+    ) -> float | None:
+        """From when on `due` has a PARKED entry, asked the same; None where it never will."""
         ...
 
     async def chains(self) -> list[tuple[FunctionName, str, int]]:
@@ -179,13 +182,14 @@ class Store(Protocol):
         ...
 
     async def select(self, query: Query) -> list[Entry]:
-        """The entries that fit, in the order of their ids."""
+        """The entries that fit, in the order of their ids; ask for many in parts (`limit`)."""
         ...
 
     async def claim(self, query: Query, *, seconds: float) -> list[Entry]:
         """Like `select`, and mark them as taken for some seconds; leaves out what others took.
 
-        A claim ends with `write` (of that entry), with `release`, or with time.
+        A claim ends with `write` (of that entry), with `release`, or with time. Claiming again
+        what one has claimed renews it.
         """
         ...
 

@@ -1,0 +1,1 @@
+"""Pending stores that come with this package."""
