@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -15,18 +14,28 @@ Text = str | bytes
 """Text, or its bytes where it is no Unicode that can be encoded (half of a surrogate pair)."""
 
 
-class _Head(msgspec.Struct, frozen=True, array_like=True):
+class _Head(msgspec.Struct, frozen=True, array_like=True, tag=0):
     """What of an event has no column of its own."""
 
     checksum: int
-    headers: tuple[tuple[Text, Text], ...] = ()
-    content_type: Text | None = None
-    id: Text | None = None
-    time: datetime | None = None
+    headers: tuple[tuple[str, str], ...]
+    content_type: str | None
+    id: str | None
+    time: datetime | None
+
+
+class _RawHead(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """The same where some of the strings can't be encoded: all are bytes."""
+
+    checksum: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    content_type: bytes | None
+    id: bytes | None
+    time: datetime | None
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Head)
+_decoder = msgspec.msgpack.Decoder(_Head | _RawHead)
 
 
 def text(value: str) -> Text:
@@ -34,7 +43,7 @@ def text(value: str) -> Text:
     try:
         value.encode()
     except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogatepass")
+        return _raw(value)
     return value
 
 
@@ -68,22 +77,23 @@ def _wrong(value: object, expected: str) -> ValueError:
 
 def encode_head(event: Event) -> bytes:
     """All of an event but its topic, key and body."""
-    headers = tuple(event.headers.items())
-    head = _Head(zlib.crc32(event.data), headers, event.content_type, event.id, event.time)
+    checksum, headers = zlib.crc32(event.data), event.headers.items()
     try:
-        return _encoder.encode(head)
+        return _encoder.encode(
+            _Head(checksum, tuple(headers), event.content_type, event.id, event.time)
+        )
     except UnicodeEncodeError:
-        return _encoder.encode(_with_any_text(event))
+        raw = tuple((_raw(name), _raw(value)) for name, value in headers)
+        content_type, number = _maybe_raw(event.content_type), _maybe_raw(event.id)
+        return _encoder.encode(_RawHead(checksum, raw, content_type, number, event.time))
 
 
-def _with_any_text(event: Event) -> _Head:
-    return _Head(
-        zlib.crc32(event.data),
-        tuple((text(name), text(value)) for name, value in event.headers.items()),
-        None if event.content_type is None else text(event.content_type),
-        None if event.id is None else text(event.id),
-        event.time,
-    )
+def _raw(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _maybe_raw(value: str | None) -> bytes | None:
+    return None if value is None else _raw(value)
 
 
 def decode_event(topic: object, key: object, head: object, data: object) -> Event:
@@ -99,16 +109,16 @@ def decode_event(topic: object, key: object, head: object, data: object) -> Even
     return Event(
         topic=string(topic),
         data=body,
-        headers=_headers(decoded),
-        content_type=None if decoded.content_type is None else string(decoded.content_type),
-        id=None if decoded.id is None else string(decoded.id),
-        key=None if key is None else string(key),
+        headers={string(name): string(value) for name, value in decoded.headers},
+        content_type=_maybe_string(decoded.content_type),
+        id=_maybe_string(decoded.id),
+        key=_maybe_string(key),
         time=decoded.time,
     )
 
 
-def _headers(head: _Head) -> Mapping[str, str]:
-    return {string(name): string(value) for name, value in head.headers}
+def _maybe_string(value: object) -> str | None:
+    return None if value is None else string(value)
 
 
 def journal_bytes(entry: Entry) -> int:

@@ -137,11 +137,11 @@ class MemoryStore:
         self._check()
         return [entry for entry in self._in_order() if _fits(query, entry)][: query.limit]
 
-    async def claim(self, query: Query, *, seconds: float) -> list[Entry]:
-        """Like `select`: there are no others to take anything."""
+    async def claim(self, query: Query, *, seconds: float) -> list[Entry]:  # noqa: ARG002
+        """Like `select`: there are no others who could take anything."""
         return await self.select(query)
 
-    async def release(self, ids: Collection[int]) -> None:
+    async def release(self, ids: Collection[int]) -> None:  # noqa: ARG002
         """Give claimed entries back."""
         self._check()
 
