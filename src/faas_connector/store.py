@@ -118,6 +118,29 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
 
 
+def fits(query: Query, entry: Entry) -> bool:
+    """Whether a query means this entry; `limit` aside."""
+    function, event = entry.function, entry.event
+    return (
+        entry.state is query.state
+        and (query.ids is None or entry.id in query.ids)
+        and (
+            query.function is None
+            or (function is not None and query.function in {function.name, str(function)})
+        )
+        and (
+            query.namespace is None
+            or (function is not None and function.namespace == query.namespace)
+        )
+        and (query.topic is None or (event is not None and event.topic == query.topic))
+        and (query.source is None or entry.source == query.source)
+        and (query.reason is None or entry.reason is query.reason)
+        and (query.since is None or entry.last >= query.since)
+        and (query.until is None or entry.last < query.until)
+        and entry.id > query.after_id
+    )
+
+
 class StoreCounts(msgspec.Struct, frozen=True):
     """How much a store holds."""
 

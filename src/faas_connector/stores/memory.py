@@ -9,7 +9,7 @@ import msgspec
 
 from faas_connector.errors import StoreError, StoreFullError
 from faas_connector.names import FunctionName
-from faas_connector.store import Entry, Query, State, StoreCounts
+from faas_connector.store import Entry, Query, State, StoreCounts, fits
 from faas_connector.stores.codec import journal_bytes
 
 
@@ -135,7 +135,7 @@ class MemoryStore:
     async def select(self, query: Query) -> list[Entry]:
         """The entries that fit, in the order of their ids; ask for many in parts (`limit`)."""
         self._check()
-        return [entry for entry in self._in_order() if _fits(query, entry)][: query.limit]
+        return [entry for entry in self._in_order() if fits(query, entry)][: query.limit]
 
     async def claim(self, query: Query, *, seconds: float) -> list[Entry]:  # noqa: ARG002
         """Like `select`: there are no others who could take anything."""
@@ -196,25 +196,3 @@ def _chain(entry: Entry) -> tuple[FunctionName, str] | None:
     if entry.event is None or entry.event.key is None:
         return None
     return entry.function, entry.event.key
-
-
-def _fits(query: Query, entry: Entry) -> bool:
-    function, event = entry.function, entry.event
-    return (
-        entry.state is query.state
-        and (query.ids is None or entry.id in query.ids)
-        and (
-            query.function is None
-            or (function is not None and query.function in {function.name, str(function)})
-        )
-        and (
-            query.namespace is None
-            or (function is not None and function.namespace == query.namespace)
-        )
-        and (query.topic is None or (event is not None and event.topic == query.topic))
-        and (query.source is None or entry.source == query.source)
-        and (query.reason is None or entry.reason is query.reason)
-        and (query.since is None or entry.last >= query.since)
-        and (query.until is None or entry.last < query.until)
-        and entry.id > query.after_id
-    )
