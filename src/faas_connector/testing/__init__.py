@@ -19,6 +19,8 @@ from faas_connector.local.function import Answer, Call, FunctionAbortedError
 from faas_connector.local.gateway import LocalGateway
 from faas_connector.local.listener import PortInUseError
 from faas_connector.local.server import ServerLimits
+from faas_connector.testing.memory_broker import MemoryDelivery
+from faas_connector.testing.memory_source import MemorySource
 from faas_connector.testing.threaded import ThreadedGateway
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "FunctionAbortedError",
     "LocalFunction",
     "LocalGateway",
+    "MemoryDelivery",
+    "MemorySource",
     "PortInUseError",
     "Received",
     "ServerLimits",
