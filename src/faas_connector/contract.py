@@ -69,6 +69,8 @@ class FunctionContract(msgspec.Struct, frozen=True):
     """Seconds that no wait between two attempts exceeds."""
     problems: tuple[AnnotationProblem, ...] = ()
     """What is wrong with its annotations."""
+    asleep: bool = False
+    """Whether the gateway's list says that it has no replicas."""
 
 
 class Annotation(msgspec.Struct, frozen=True):

@@ -11,12 +11,16 @@ import msgspec
 
 from faas_connector.config import ControllerConfig
 from faas_connector.discovery import TopicMapBuilder
+from faas_connector.engine import Engine
 from faas_connector.errors import ConfigError, ConnectorError, GatewayError
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.invoker import CallOptions, CallPlan, Invoker, event_of
+from faas_connector.invoker import Invoker
 from faas_connector.names import FunctionName, Invocation
+from faas_connector.planning import CallOptions, CallPlan, event_of
 from faas_connector.response import InvokerResponse, ResponseSubscriber
+from faas_connector.store import Store
 from faas_connector.subscriptions import Only, Overflow, Subscriptions
+from faas_connector.supervisor import Runnable
 from faas_connector.topic_map import TopicMap
 from faas_connector.urls import check_callback_url
 
@@ -43,6 +47,7 @@ class Controller:
         self.config = config or ControllerConfig()
         self._subscriptions = Subscriptions(self.config.limits)
         self._live: _Live | None = None
+        self._engine: Engine | None = None
 
     async def __aenter__(self) -> Self:
         """Build the first map.
@@ -62,7 +67,7 @@ class Controller:
         self._live = _Live(
             client,
             builder,
-            Invoker(client, self.config, self._subscriptions.publish),
+            Invoker(client, self.config, self._subscriptions.publish, lambda: builder.map),
             asyncio.create_task(builder.run(), name="topic map refresh"),
         )
         return self
@@ -168,7 +173,7 @@ class Controller:
         """How a function would be called for an event with this topic; nothing is called."""
         function = name if isinstance(name, FunctionName) else FunctionName.parse(name)
         event = event_of(topic, b"", None, None)
-        return self._running().invoker.plan(function, event, CallOptions())
+        return self._running().invoker.planner.plan(function, event, CallOptions())
 
     def subscribe(
         self, subscriber: ResponseSubscriber, *, overflow: Overflow = "drop", only: Only = "all"
@@ -192,6 +197,41 @@ class Controller:
             ConfigError: an argument can't work.
         """
         return self._subscriptions.add(subscriber, overflow=overflow, only=only)
+
+    async def run(self, *sources: Runnable, store: Store | None = None) -> bool:
+        """Deliver what the sources read, until each has ended or `stop` is called.
+
+        An event is acknowledged when each function that asked for its topic has it, or the store
+        keeps it for that function. Cancelling the run calls nobody any more, and leaves what is in
+        hand unsettled.
+
+        Args:
+            sources: sources, async generator functions that yield events (at most once), or
+                `Scoped` ones.
+            store: keeps what has to wait or failed for good, for example `SqliteStore(folder)`.
+
+        Returns:
+            Whether all that was read is settled: false when `timeouts.drain` was too short.
+
+        Raises:
+            ConfigError: a source, or the policies without a store, can't work.
+            ConnectorError: the controller is not entered or runs already, or a function failed an
+                event for good and `on_failure` is stop.
+        """
+        live = self._running()
+        if self._engine is not None:
+            raise ConnectorError("this controller runs already; give all sources to one run")
+        engine = Engine(sources, self.config, live.client, live.builder, live.invoker, store)
+        self._engine = engine
+        try:
+            return await engine.run()
+        finally:
+            self._engine = None
+
+    def stop(self) -> None:
+        """End the run: read nothing more, settle what is in hand within `timeouts.drain`."""
+        if self._engine is not None:
+            self._engine.stop()
 
     async def refresh(self) -> TopicMap:
         """Ask the gateway for its functions now.

@@ -7,6 +7,7 @@ import itertools
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -149,6 +150,7 @@ class TopicMapBuilder:
         self._config = config
         self._clock = clock
         self._known = Known()
+        self._earlier: deque[TopicMap] = deque(maxlen=2)
         self._had_namespaces = False
         self._read: dict[tuple[str, str], tuple[Mapping[str, str], FunctionContract]] = {}
         self._failing: dict[str, GatewayError] = {}
@@ -158,6 +160,10 @@ class TopicMapBuilder:
             max_wait=min(_LONGEST_WAIT, config.rebuild_interval),
             backoff=Backoff.EQUAL,
         )
+
+    def matched_lately(self, topic: str) -> bool:
+        """Whether a function asked for the topic in one of the last two refreshes' maps."""
+        return any(earlier.match(topic) for earlier in self._earlier)
 
     @property
     def failing(self) -> Mapping[str, GatewayError]:
@@ -309,6 +315,7 @@ class TopicMapBuilder:
         return contract
 
     def _learn(self, fetched: Mapping[str, Listing | None]) -> None:
+        self._earlier.append(self.map)
         known = learn(self._known, fetched, self._clock(), self._config.forget_after)
         self._known = known
         contracts = {

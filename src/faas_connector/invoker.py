@@ -1,156 +1,52 @@
-"""One event, one function: plan the call, make it, and tell what came of it."""
+"""One event, one function, one call: made, timed, and told to those who subscribed."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
 from faas_connector.config import ControllerConfig
-from faas_connector.errors import ConfigError, TransportError
+from faas_connector.contract import FunctionContract
+from faas_connector.errors import TransportError
 from faas_connector.event import Event
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.gateway.transport import request_head
-from faas_connector.headers import encode_field, is_text
+from faas_connector.headers import encode_field
+from faas_connector.limiter import Limiter
 from faas_connector.names import FunctionName, Invocation
+from faas_connector.planning import CallOptions, Planner
 from faas_connector.response import InvokerResponse
+from faas_connector.terms import Terms, terms_of
+from faas_connector.topic_map import TopicMap
 
-# A program's own headers replace the defaults, all but these: the first two are ours to set, the
-# others say where the request ends or belong to the connection (RFC 9110, 7.6.1).
-_NEVER_FROM_OUTSIDE = frozenset(
-    {
-        "x-call-id",
-        "host",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "upgrade",
-        "expect",
-    }
-)
-# Whether the gateway hears of these depends on their values, or on the call's own options.
-_DEPENDENT = frozenset({"accept", "x-callback-url"})
-_MOST_REMEMBERED = 16_384
-_LONGEST_REMEMBERED = 2048
 # A system call for each call id would cost as much as a match.
 _IDS_AT_A_TIME = 256
+# Functions come and go; what is known of them is forgotten at times.
+_MOST_REMEMBERED = 16_384
 
 
-class CallOptions(msgspec.Struct, frozen=True):
-    """How a call is to be made, where it differs from the controller's configuration."""
+class _Known(msgspec.Struct, frozen=True):
+    """What was worked out for a function, as long as its contract is the same."""
 
-    invocation: Invocation | None = None
-    callback_url: str | None = None
-    timeout: float | None = None
-    """Seconds from sending to the end of the answer."""
-
-
-class CallPlan(msgspec.Struct, frozen=True):
-    """A call as it will be made; `X-Call-Id` and `Content-Length` come with the sending."""
-
-    function: FunctionName
-    invocation: Invocation
-    target: str
-    """The request target: the gateway's base path, the route, the function."""
-    fields: tuple[tuple[str, str], ...]
-    timeout: float
-
-
-def plan_call(
-    config: ControllerConfig,
-    target: str,
-    function: FunctionName,
-    event: Event,
-    options: CallOptions,
-) -> CallPlan:
-    """Decide how one call is made.
-
-    Raises:
-        ConfigError: a header of the event can't be sent, or an option can't work.
-    """
-    invocation = options.invocation or config.invocation
-    fields = {
-        "user-agent": ("User-Agent", config.user_agent),
-        "x-connector": ("X-Connector", config.connector),
-        "content-type": ("Content-Type", event.content_type or config.content_type),
-    }
-    if config.send_topic and event.topic:
-        fields["x-topic"] = ("X-Topic", event.topic)
-    if config.callback_url:
-        fields["x-callback-url"] = ("X-Callback-Url", config.callback_url)
-    for name, value in event.headers.items():
-        if not isinstance(value, str):
-            raise ConfigError(
-                f"header {name} must be text, got {value!r}; for example {str(value)!r}"
-            )
-        if (key := name.lower()) not in _NEVER_FROM_OUTSIDE:
-            fields[key] = (name, value)
-    if options.callback_url:
-        fields["x-callback-url"] = ("X-Callback-Url", options.callback_url)
-    if invocation is Invocation.SYNC:
-        fields.pop("x-callback-url", None)
-    # The gateway's event-stream path turns a dead function into 200 (gateway contract, 5.3).
-    if "text/event-stream" in fields.get("accept", ("", ""))[1].lower():
-        del fields["accept"]
-    encoded = tuple(pair for name, value in fields.values() for pair in encode_field(name, value))
-    timeout = config.timeouts.call if options.timeout is None else options.timeout
-    return CallPlan(function, invocation, target, encoded, timeout)
-
-
-class _Head(msgspec.Struct, frozen=True):
-    """What the heads of calls have in common whose events differ only in topic and values."""
-
-    fixed: str
-    """Request line and fields, with their line ends."""
-    has_topic: bool
-    """Whether `X-Topic` says the event's topic."""
-    names: tuple[str, ...]
-    """The event's own headers that are sent."""
-
-    def filled(self, event: Event) -> str | None:
-        """The head of this event's call; None where a value is not sent as it is."""
-        head = self.fixed
-        if self.has_topic:
-            if not _is_plain(event.topic):
-                return None
-            head += f"X-Topic: {event.topic}\r\n"
-        for name in self.names:
-            value = event.headers[name]
-            if not _is_plain(value):
-                return None
-            head += f"{name}: {value}\r\n"
-        return head
-
-
-def _is_plain(value: object) -> bool:
-    """Whether `value` is header text that has no tab; told faster than by `is_text`."""
-    return (
-        isinstance(value, str)
-        and value.isascii()
-        and value.isprintable()
-        and value[:1] != " " != value[-1:]
-    )
-
-
-_PLACEHOLDER = "-"
+    contract: FunctionContract | None
+    terms: Terms
+    by_mode: dict[Invocation, CallOptions]
 
 
 class Invoker:
-    """The only one that calls functions."""
+    """The only one that calls functions; `invoke`, a run and a replay share it and its limiter."""
 
     def __init__(
         self,
         client: GatewayClient,
         config: ControllerConfig,
         publish: Callable[[InvokerResponse], Awaitable[None] | None],
+        topic_map: Callable[[], TopicMap] = TopicMap,
+        limiter: Limiter | None = None,
     ) -> None:
         """Prepare.
 
@@ -158,106 +54,176 @@ class Invoker:
             client: the gateway.
             config: the defaults of each call.
             publish: is told each response; what it returns, if anything, is awaited.
+            topic_map: gives the map as it is now, and so what functions declare.
+            limiter: lets calls in.
         """
+        self.planner = Planner(client, config)
+        self.limiter = limiter or Limiter(config.limits.max_in_flight)
         self._client = client
         self._config = config
         self._publish = publish
-        self._heads: dict[object, _Head] = {}
+        self._map = topic_map
         self._call_ids = call_ids()
+        self._known: dict[FunctionName, _Known] = {}
+        self._awake: set[FunctionName] = set()
 
-    def plan(self, function: FunctionName, event: Event, options: CallOptions) -> CallPlan:
-        """How this call would be made.
+    def terms(self, function: FunctionName) -> Terms:
+        """What holds for the calls of a function now."""
+        return self._know(function).terms
 
-        Raises:
-            ConfigError: a header of the event can't be sent.
-        """
-        invocation = options.invocation or self._config.invocation
-        target = self._client.call_target(function, invocation)
-        return plan_call(self._config, target, function, event, options)
+    def _know(self, function: FunctionName) -> _Known:
+        contract = self._map().contract(function)
+        known = self._known.get(function)
+        if known is None or known.contract is not contract:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+                self._awake.clear()
+            options = {mode: CallOptions(mode) for mode in Invocation}
+            known = _Known(contract, terms_of(contract, self._config), options)
+            self._known[function] = known
+        return known
 
     async def call_each(
         self, functions: Sequence[FunctionName], event: Event, options: CallOptions
     ) -> list[InvokerResponse]:
-        """Call all of them side by side.
+        """Call all of them side by side, once.
 
         Raises:
             ConfigError: the event can't be sent; nothing was called.
         """
-        heads = [self._head(function, event, options) for function in functions]
+        known = [self._know(function) for function in functions]
+        heads = [
+            self._head(function, event, options, each)
+            for function, each in zip(functions, known, strict=True)
+        ]
         if len(functions) == 1:
-            return [await self._call(functions[0], event, heads[0], options.timeout)]
+            return [await self._call_once(functions[0], event, options, known[0].terms, heads[0])]
         async with asyncio.TaskGroup() as group:
-            calls = [
+            tasks = [
                 group.create_task(
-                    self._call(function, event, head, options.timeout), name=f"call {function}"
+                    self._call_once(function, event, options, each.terms, head),
+                    name=f"call {function}",
                 )
-                for function, head in zip(functions, heads, strict=True)
+                for function, each, head in zip(functions, known, heads, strict=True)
             ]
-        return [call.result() for call in calls]
+        return [task.result() for task in tasks]
 
-    def _head(self, function: FunctionName, event: Event, options: CallOptions) -> str:
-        """The request's head but for the fields that differ from call to call."""
-        key = (
-            function,
-            event.topic != "",
-            event.content_type,
-            options.invocation,
-            options.callback_url,
-            *event.headers,
-        )
-        known = self._heads.get(key)
-        if known is None:
-            if not _DEPENDENT.isdisjoint(name.lower() for name in event.headers):
-                return self._make_head(self.plan(function, event, options))
-            known = self._common_head(function, event, options)
-            if len(known.fixed) + sum(map(len, event.headers)) <= _LONGEST_REMEMBERED:
-                if len(self._heads) >= _MOST_REMEMBERED:
-                    self._heads.clear()
-                self._heads[key] = known
-        return known.filled(event) or self._make_head(self.plan(function, event, options))
+    def _head(
+        self, function: FunctionName, event: Event, options: CallOptions, known: _Known
+    ) -> str:
+        if options.invocation is None:
+            if options.callback_url is None:
+                options = known.by_mode[known.terms.mode]
+            else:
+                options = msgspec.structs.replace(options, invocation=known.terms.mode)
+        return self.planner.head(function, event, options)
 
-    def _common_head(self, function: FunctionName, event: Event, options: CallOptions) -> _Head:
-        like = msgspec.structs.replace(
-            event,
-            topic=event.topic and _PLACEHOLDER,
-            headers=dict.fromkeys(event.headers, _PLACEHOLDER),
-        )
-        plan = self.plan(function, like, options)
-        names = tuple(name for name, _ in plan.fields if name in event.headers)
-        has_topic = ("X-Topic", _PLACEHOLDER) in plan.fields and "X-Topic" not in names
-        varying = {*names, "X-Topic"} if has_topic else {*names}
-        fixed = tuple(field for field in plan.fields if field[0] not in varying)
-        return _Head(self._make_head(msgspec.structs.replace(plan, fields=fixed)), has_topic, names)
-
-    def _make_head(self, plan: CallPlan) -> str:
-        fields = (("Host", self._client.origin.host_header), *plan.fields)
-        # The blank line that ends a head comes after the fields which `_call` adds.
-        return request_head("POST", plan.target, fields)[:-2].decode("latin-1")
-
-    async def _call(
-        self, function: FunctionName, event: Event, head: str, timeout: float | None
+    async def _call_once(
+        self, function: FunctionName, event: Event, options: CallOptions, terms: Terms, head: str
     ) -> InvokerResponse:
-        data = event.data
+        begun = time.perf_counter()
+        waiting = self.limiter.enter(function, terms.concurrency)
+        if waiting is not None:
+            await self.wait_for_turn(function, waiting)
         call_id = next(self._call_ids)
-        complete = f"{head}X-Call-Id: {call_id}\r\nContent-Length: {len(data)}\r\n\r\n".encode(
-            "latin-1"
-        )
-        seconds = self._config.timeouts.call if timeout is None else timeout
+        timeout = terms.timeout if options.timeout is None else options.timeout
+        complete = f"{head}X-Call-Id: {call_id}\r\n"
+        return await self._send(function, event, complete, call_id, timeout, 1, begun)
+
+    async def wait_for_turn(self, function: FunctionName, waiting: asyncio.Future[None]) -> None:
+        """Wait for what `limiter.enter` returned."""
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            self.limiter.give_up(function, waiting)
+            raise
+
+    async def call_admitted(
+        self,
+        function: FunctionName,
+        event: Event,
+        call_id: str,
+        *,
+        number: int,
+        mode: Invocation | None = None,
+        replay: bool = False,
+    ) -> InvokerResponse:
+        """Make one call of a delivery; the limiter has let it in, and is left in any case.
+
+        Args:
+            function: whom to call.
+            event: what to send.
+            call_id: the same for all calls of this event and function.
+            number: which call of them this is; 1 is the first.
+            mode: the route of the first call; None for what the function's terms say.
+            replay: whether it is a dead letter's.
+
+        Raises:
+            ConfigError: the event can't be sent; nothing was called.
+        """
+        known = self._know(function)
+        terms = known.terms
         begun = time.perf_counter()
         try:
-            answer = await self._client.calls.request(complete, data, timeout=seconds)
+            head = self.planner.head(function, event, known.by_mode[mode or terms.mode])
+            complete = head + _delivery_fields(event, call_id, number, replay=replay)
+        except BaseException:
+            self.limiter.leave(function)
+            raise
+        asleep = known.contract is not None and known.contract.asleep
+        cold = asleep or function not in self._awake
+        timeout = terms.cold_start_timeout if cold else terms.timeout
+        response = await self._send(function, event, complete, call_id, timeout, number, begun)
+        if cold and response.ok:
+            self._awake.add(function)
+        return response
+
+    async def _send(
+        self,
+        function: FunctionName,
+        event: Event,
+        head: str,
+        call_id: str,
+        timeout: float,
+        number: int,
+        begun: float,
+    ) -> InvokerResponse:
+        data = event.data
+        complete = f"{head}Content-Length: {len(data)}\r\n\r\n".encode("latin-1")
+        try:
+            answer = await self._client.calls.request(complete, data, timeout=timeout)
         except TransportError as error:
             duration = time.perf_counter() - begun
-            response = InvokerResponse(event, function, call_id, duration, error=error)
+            response = InvokerResponse(
+                event, function, call_id, duration, error=error, attempts=number
+            )
         else:
             duration = time.perf_counter() - begun
             response = InvokerResponse(
-                event, function, call_id, duration, answer.status, answer.headers, answer.body
-            )
+                event, function, call_id, duration,
+                answer.status, answer.headers, answer.body, None, number,
+            )  # fmt: skip
+        finally:
+            self.limiter.leave(function)
         held_back = self._publish(response)
         if held_back is not None:
             await held_back
         return response
+
+
+def _delivery_fields(event: Event, call_id: str, number: int, *, replay: bool) -> str:
+    """The fields of a delivery that differ from call to call."""
+    fields = (
+        f"X-Call-Id: {call_id}\r\nX-Idempotency-Key: {call_id}\r\nX-Event-Attempt: {number}\r\n"
+    )
+    if event.id is not None:
+        for name, value in encode_field("X-Event-Id", event.id):
+            fields += f"{name}: {value}\r\n"
+    if event.time is not None:
+        fields += f"X-Event-Time: {event.time.isoformat()}\r\n"
+    if replay:
+        fields += "X-Event-Replay: true\r\n"
+    return fields
 
 
 def call_ids() -> Iterator[str]:
@@ -270,30 +236,13 @@ def call_ids() -> Iterator[str]:
             yield f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
-def event_of(
-    topic: str, data: object, headers: Mapping[str, str] | None, content_type: str | None
-) -> Event:
-    """The event that the arguments of `invoke` mean.
+# Any UUID does, as long as it stays the same (RFC 9562, 5.5): it sets our names apart from others'.
+_NAMESPACE = bytes.fromhex("8f6e4c1a9d2b4f0e8a7c3b5d1e2f4a60")
 
-    Raises:
-        TypeError: `data` is no bytes and no text, or `topic` no text.
-        ConfigError: `content_type` is no header text.
-    """
-    if not isinstance(topic, str):
-        raise TypeError(f"topic must be str, got {type(topic).__name__}; for example 'orders.new'")
-    if isinstance(data, bytes):
-        body = data
-    elif isinstance(data, str):
-        body = data.encode()
-    elif isinstance(data, bytearray | memoryview):
-        body = bytes(cast("bytearray", data))
-    else:
-        raise TypeError(
-            f"data must be bytes or str, got {type(data).__name__}; for example b'' for no body"
-        )
-    if content_type is not None and not (content_type and is_text(content_type)):
-        raise ConfigError(
-            f"content_type must be text that a header may hold, got {content_type!r}; "
-            "for example 'application/json'"
-        )
-    return Event(topic, body, dict(headers) if headers else {}, content_type)
+
+def stable_call_id(source: str, position: str, function: FunctionName) -> str:
+    """The UUID (RFC 9562, version 5) of all calls of one event of a source to one function."""
+    name = f"{source}\0{position}\0{function}".encode("utf-8", "surrogatepass")
+    text = hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"

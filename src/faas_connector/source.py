@@ -68,7 +68,7 @@ class Delivery:
     The methods of this class do nothing: right for a source that knows no acknowledgement.
     """
 
-    __slots__ = ("count", "deadline", "event", "partition", "position", "redelivered")
+    __slots__ = ("count", "damage", "deadline", "event", "partition", "position", "redelivered")
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class Delivery:
         redelivered: bool | None = None,
         count: int | None = None,
         deadline: float | None = None,
+        damage: str = "",
     ) -> None:
         """Wrap an event.
 
@@ -89,6 +90,8 @@ class Delivery:
             redelivered: whether it came before; None when the broker doesn't say.
             count: how often it came, this time included; None when the broker doesn't say.
             deadline: seconds in which it must be settled or extended; None for no limit.
+            damage: why no event can be made of what was read, whose bytes `event.data` holds; it
+                becomes a dead letter.
         """
         self.event = event
         self.position = position
@@ -96,6 +99,7 @@ class Delivery:
         self.redelivered = redelivered
         self.count = count
         self.deadline = deadline
+        self.damage = damage
 
     async def ack(self) -> None:
         """It is done: never deliver it again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 
 from faas_connector.contract import FunctionContract
 from faas_connector.matching import TopicMatcher
@@ -23,7 +24,18 @@ class TopicMap:
         ['printer']
     """
 
-    __slots__ = ("_by_pattern", "_found", "_index", "_position", "functions", "matcher", "missing")
+    __slots__ = (
+        "_by_name",
+        "_by_pattern",
+        "_found",
+        "_index",
+        "_missing",
+        "_position",
+        "_views",
+        "functions",
+        "matcher",
+        "missing",
+    )
 
     def __init__(
         self,
@@ -43,6 +55,9 @@ class TopicMap:
         by_name = {function.name: function for function in functions}
         self.functions: tuple[FunctionContract, ...] = tuple(by_name.values())
         self.missing: tuple[FunctionContract, ...] = tuple(missing)
+        self._by_name = by_name
+        self._missing: TopicMap | None = TopicMap(self.missing, matcher) if self.missing else None
+        self._views: dict[tuple[str, ...], TopicMap] = {}
         self.matcher = matcher
         by_pattern: dict[str, list[FunctionContract]] = {}
         for function in self.functions:
@@ -62,6 +77,29 @@ class TopicMap:
         """The functions that ask for `topic`, each once, in the order of the gateway's list."""
         found = self._found.get(topic)
         return self._search(topic) if found is None else found
+
+    def match_missing(self, topic: str) -> tuple[FunctionContract, ...]:
+        """The functions that lately vanished and asked for `topic`."""
+        return self._missing.match(topic) if self._missing is not None else ()
+
+    def contract(self, name: FunctionName) -> FunctionContract | None:
+        """What a function declares; None where it is not in the gateway's list."""
+        return self._by_name.get(name)
+
+    def is_missing(self, name: FunctionName) -> bool:
+        """Whether a function vanished lately and may come back."""
+        return self._missing is not None and self._missing.contract(name) is not None
+
+    def within(self, namespaces: tuple[str, ...]) -> TopicMap:
+        """This map with the functions of some namespaces only: exact names, or `*` patterns."""
+        view = self._views.get(namespaces)
+        if view is None:
+            view = self._views[namespaces] = TopicMap(
+                [each for each in self.functions if _is_within(each, namespaces)],
+                self.matcher,
+                missing=[each for each in self.missing if _is_within(each, namespaces)],
+            )
+        return view
 
     def _search(self, topic: str) -> tuple[FunctionContract, ...]:
         if self._found is self._by_pattern:
@@ -105,3 +143,7 @@ class TopicMap:
 
     def __repr__(self) -> str:
         return f"<TopicMap of {len(self.functions)} functions, {len(self._by_pattern)} topics>"
+
+
+def _is_within(function: FunctionContract, namespaces: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(function.name.namespace, pattern) for pattern in namespaces)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from faas_connector import ConfigError, ControllerConfig, Event, FunctionName, Invocation
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.invoker import CallOptions, Invoker
+from faas_connector.planning import CallOptions, Planner
 
 FUNCTION = FunctionName("printer", "fn")
 NAMES = ["X-A", "x-a", "X-Topic", "x-topic", "Content-Type", "accept", "X-Callback-Url", "Host"]
@@ -24,45 +24,45 @@ OPTIONS = st.builds(
 )
 
 
-def new_invoker(**options):
+def new_planner(**options):
     config = ControllerConfig(**options)
-    return Invoker(GatewayClient(config), config, lambda _: None)
+    return Planner(GatewayClient(config), config)
 
 
 def lines(head):
     return sorted(head.split("\r\n"))
 
 
-def planned(invoker, event, options=CallOptions()):  # noqa: B008
-    plan = invoker.plan(FUNCTION, event, options)
+def planned(planner, event, options=CallOptions()):  # noqa: B008
+    plan = planner.plan(FUNCTION, event, options)
     fields = [f"{name}: {value}" for name, value in plan.fields]
     return sorted([f"POST {plan.target} HTTP/1.1", "Host: 127.0.0.1:8080", *fields, ""])
 
 
 @given(st.lists(st.tuples(EVENTS, OPTIONS), max_size=6), st.booleans())
 def test_a_head_is_as_planned_whichever_came_before(calls, send_topic):
-    invoker = new_invoker(send_topic=send_topic, callback_url="http://default/")
+    planner = new_planner(send_topic=send_topic, callback_url="http://default/")
     for event, options in calls:
-        head = invoker._head(FUNCTION, event, options)
-        assert lines(head) == planned(invoker, event, options)
+        head = planner.head(FUNCTION, event, options)
+        assert lines(head) == planned(planner, event, options)
         assert head.endswith("\r\n")
         assert not head.endswith("\r\n\r\n")
 
 
 def test_a_header_that_is_no_text_is_refused_after_one_that_is():
-    invoker = new_invoker()
-    invoker._head(FUNCTION, Event("orders", headers={"X-Count": "3"}), CallOptions())
+    planner = new_planner()
+    planner.head(FUNCTION, Event("orders", headers={"X-Count": "3"}), CallOptions())
     with pytest.raises(ConfigError, match="header X-Count must be text, got 3"):
-        invoker._head(FUNCTION, Event("orders", headers={"X-Count": 3}), CallOptions())
+        planner.head(FUNCTION, Event("orders", headers={"X-Count": 3}), CallOptions())
 
 
 def test_what_is_remembered_is_bounded_whatever_comes_from_outside():
-    invoker = new_invoker()
+    planner = new_planner()
     for number in range(100):
         event = Event(f"orders.{number}", headers={"X-Id": str(number)})
-        invoker._head(FUNCTION, event, CallOptions())
-    assert len(invoker._heads) == 1
+        planner.head(FUNCTION, event, CallOptions())
+    assert len(planner._heads) == 1
     event = Event("orders", headers={"X" * 100_000: "1"})
-    assert lines(invoker._head(FUNCTION, event, CallOptions())) == planned(invoker, event)
-    kept = sum(len(head.fixed) + sum(map(len, head.names)) for head in invoker._heads.values())
+    assert lines(planner.head(FUNCTION, event, CallOptions())) == planned(planner, event)
+    kept = sum(len(head.fixed) + sum(map(len, head.names)) for head in planner._heads.values())
     assert kept < 10_000

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from faas_connector import ConfigError, ControllerConfig, Event, FunctionName, Invocation, Timeouts
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.invoker import CallOptions, call_ids, event_of, plan_call
+from faas_connector.invoker import call_ids
+from faas_connector.planning import CallOptions, event_of, plan_call
 
 FUNCTION = FunctionName("printer", "fn")
 CALLBACK = "http://gateway:8080/function/collect"

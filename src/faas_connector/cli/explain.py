@@ -16,7 +16,7 @@ from faas_connector.cli.survey import Survey, survey
 from faas_connector.config import ControllerConfig
 from faas_connector.durations import format_duration
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.invoker import CallOptions, CallPlan, event_of, plan_call
+from faas_connector.planning import CallOptions, CallPlan, event_of, plan_call
 
 HELP = """Say which functions an event with TOPIC would reach, and why.
 

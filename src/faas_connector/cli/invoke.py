@@ -25,8 +25,9 @@ from faas_connector.durations import format_duration
 from faas_connector.event import Event
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.headers import is_token
-from faas_connector.invoker import CallOptions, Invoker, event_of
+from faas_connector.invoker import Invoker
 from faas_connector.names import Invocation
+from faas_connector.planning import CallOptions, event_of
 from faas_connector.response import InvokerResponse
 from faas_connector.topic_map import TopicMap
 

@@ -122,17 +122,24 @@ class GatewayClient:
         path = "/system/info"
         return self._read(decode_info, path, await self._ask(path))
 
-    async def healthy(self) -> bool:
-        """Whether `/healthz` answers 200, which asks the provider too (section 1)."""
+    async def healthy(self, *, timeout: float | None = None) -> bool:
+        """Whether `/healthz` answers 200, which asks the provider too (section 1).
+
+        Args:
+            timeout: seconds; default `timeouts.system`.
+        """
         try:
-            return (await self._request("/healthz", authorized=False)).status == 200
+            answer = await self._request("/healthz", authorized=False, timeout=timeout)
         except GatewayUnavailableError:
             return False
+        return answer.status == 200
 
     async def _ask(self, path: str) -> bytes:
         return self._checked(path, await self._request(path))
 
-    async def _request(self, path: str, *, authorized: bool = True) -> RawResponse:
+    async def _request(
+        self, path: str, *, authorized: bool = True, timeout: float | None = None
+    ) -> RawResponse:
         fields = {
             "Host": self.origin.host_header,
             "User-Agent": self._user_agent,
@@ -142,7 +149,7 @@ class GatewayClient:
             fields |= await _auth_fields(self._auth)
         head = request_head("GET", self.origin.base_path + path, fields.items())
         try:
-            return await self._system.request(head, b"", timeout=self._timeout)
+            return await self._system.request(head, b"", timeout=timeout or self._timeout)
         except TransportError as error:
             raise GatewayUnavailableError(str(error)) from error
 

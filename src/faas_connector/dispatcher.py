@@ -1,0 +1,593 @@
+"""From an event that was read to its settling: match, fan out, order, keep, acknowledge."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from faas_connector.config import ControllerConfig, OnFailure, Unmatched
+from faas_connector.contract import Order
+from faas_connector.errors import ConnectorError, StoreError, StoreFullError
+from faas_connector.gate import OutageGate
+from faas_connector.intake import Intake, Tracked
+from faas_connector.invoker import Invoker, call_ids, stable_call_id
+from faas_connector.keeper import Keeper
+from faas_connector.key_order import KeyOrder, ParkedKeys, Ticket
+from faas_connector.names import FunctionName
+from faas_connector.planning import from_outside
+from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict
+from faas_connector.settling import Settler, done_entry
+from faas_connector.source import Delivery
+from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason, State
+from faas_connector.topic_map import TopicMap
+
+_log = logging.getLogger("faas_connector.delivery")
+
+# Seconds before it is looked again whether a function asks for an event that is held.
+_HELD_WAIT = 5.0
+_LONGEST_HELD_WAIT = 60.0
+
+
+_JOURNAL = "journal/"
+
+
+def _journal_position(entry_id: int) -> str:
+    return f"{_JOURNAL}{entry_id}"
+
+
+class DispatchCounts(msgspec.Struct):
+    """What became of events so far."""
+
+    read: int = 0
+    redelivered: int = 0
+    """Events that came again while they were in hand; none was called again for it."""
+    unmatched: int = 0
+    """Events acknowledged though no function asked for them."""
+    parked: int = 0
+    """Times that an event was parked for a function, or for whoever will ask for it."""
+    dead_lettered: int = 0
+    dropped: int = 0
+    """Failed for good and not kept, as `on_failure` or the function's annotation says."""
+    refused: int = 0
+    """Events that the journal had no room for."""
+
+
+class Dispatcher:
+    """Delivers what is begun, each event in a task of its own."""
+
+    def __init__(
+        self,
+        config: ControllerConfig,
+        topic_map: Callable[[], TopicMap],
+        matched_lately: Callable[[str], bool],
+        invoker: Invoker,
+        pursuit: Pursuit,
+        gate: OutageGate,
+        keeper: Keeper | None,
+        *,
+        fatal: Callable[[ConnectorError], None],
+        parked: Callable[[], None],
+        keys: ParkedKeys,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            config: the policies.
+            topic_map: gives the map as it is now.
+            matched_lately: whether a topic had functions a short while ago.
+            invoker: knows what holds for each function.
+            pursuit: calls until there is a verdict.
+            gate: knows whether the gateway is down.
+            keeper: the store; None for none.
+            fatal: is told what ends the run.
+            parked: is told that something in the store may be due.
+            keys: of the ordered events that are parked.
+            clock: seconds since the epoch.
+        """
+        self.counts = DispatchCounts()
+        self.settler = Settler(keeper, clock=clock, forget=self._forget)
+        self.held: set[int] = set()
+        """Ids of the entries that are in hand."""
+        self._config = config
+        self._map = topic_map
+        self._matched_lately = matched_lately
+        self._invoker = invoker
+        self._pursuit = pursuit
+        self._gate = gate
+        self._keeper = keeper
+        self._fatal = fatal
+        self._parked = parked
+        self._keys = keys
+        self._clock = clock
+        self._call_ids = call_ids()
+        self._order = KeyOrder()
+        self._in_hand: dict[tuple[str, str], Tracked] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Beginning
+
+    def begin(self, intake: Intake, delivery: Delivery) -> None:
+        """Deliver an event that a source read."""
+        self.counts.read += 1
+        position = delivery.position
+        if position is not None:
+            running = self._in_hand.get((intake.name, position))
+            if running is not None:
+                self._take_over(running, delivery)
+                return
+        event = from_outside(delivery.event)
+        tracked = Tracked(intake, delivery, event, self._clock(), intake.name, position)
+        if delivery.deadline is not None:
+            tracked.deadline_at = asyncio.get_running_loop().time() + delivery.deadline
+        intake.take(tracked)
+        if intake.by_position:
+            intake.line(delivery.partition).frontier.add(tracked)
+        if tracked.key is not None and self.settler.was_finished(tracked.key):
+            self.counts.redelivered += 1
+            self._start(tracked, self.settler.settle(tracked))
+            return
+        self._match(tracked)
+        self._start(tracked, self._deliver(tracked))
+
+    def begin_entry(self, intake: Intake, entry: Entry) -> None:
+        """Deliver what the store had kept."""
+        assert entry.event is not None  # noqa: S101
+        self.held.add(entry.id)
+        position = entry.position
+        if entry.function is None and position is None:
+            position = _journal_position(entry.id)
+        delivery = Delivery(entry.event, position=position, redelivered=True)
+        tracked = Tracked(intake, delivery, entry.event, entry.first, entry.source, position)
+        intake.take(tracked)
+        if entry.function is None:
+            tracked.entry_id = entry.id
+            self._match(tracked)
+            self._start(tracked, self._deliver(tracked))
+            return
+        pending = Pending(
+            entry.function, entry.event, entry.call_id or self._call_id(tracked, entry.function),
+            entry.first, entry.attempts, entry.calls, entry_id=entry.id, kept_calls=entry.calls,
+        )  # fmt: skip
+        if entry.ordered and entry.event.key is not None:
+            self._line_up(tracked, entry.function, entry.event.key)
+        self._start(tracked, self._deliver_entry(tracked, pending))
+
+    def _start(self, tracked: Tracked, work: Coroutine[Any, Any, None]) -> None:
+        intake = tracked.intake
+        intake.running.add(tracked)
+        if tracked.key is not None:
+            self._in_hand[tracked.key] = tracked
+        tracked.task = asyncio.create_task(self._bordered(tracked, work), name="delivery")
+
+    def _take_over(self, running: Tracked, delivery: Delivery) -> None:
+        """It came again while it is in hand: settle the new handle, and call nobody."""
+        self.counts.redelivered += 1
+        intake = running.intake
+        running.delivery = delivery
+        if delivery.deadline is not None:
+            running.deadline_at = asyncio.get_running_loop().time() + delivery.deadline
+        if running.is_released:
+            intake.take(running)
+        if intake.by_position:
+            intake.line(delivery.partition).frontier.add(running)
+        if running.is_acked or running.is_finished:
+            # Its own task has settled the old handle, or is about to: this one is settled, too.
+            again = Tracked(
+                intake, delivery, running.event, running.first, running.source, delivery.position
+            )
+            running.is_acked = False
+            intake.running.add(again)
+            again.task = asyncio.create_task(
+                self._bordered(again, self.settler.settle(running)), name="delivery"
+            )
+
+    def _match(self, tracked: Tracked) -> None:
+        """Find the functions, and take a place in line where one keeps the order of keys."""
+        topic_map = self._map()
+        if namespaces := tracked.intake.namespaces:
+            topic_map = topic_map.within(namespaces)
+        topic = tracked.event.topic
+        contracts = topic_map.match(topic)
+        if missing := topic_map.match_missing(topic):
+            contracts += missing
+        tracked.functions = [contract.name for contract in contracts]
+        key = tracked.event.key
+        if key is not None:
+            for function in tracked.functions:
+                if self._invoker.terms(function).order is Order.KEY:
+                    self._line_up(tracked, function, key)
+
+    def _line_up(self, tracked: Tracked, function: FunctionName, key: str) -> None:
+        if tracked.tickets is None:
+            tracked.tickets = {}
+        tracked.tickets[function] = self._order.ticket(function, key)
+
+    # Delivering
+
+    async def _bordered(self, tracked: Tracked, work: Coroutine[Any, Any, None]) -> None:
+        """The border of an event's task: what nobody foresaw ends here, and is settled nowhere."""
+        intake = tracked.intake
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            _log.exception(
+                "%s: an event could not be delivered; it is left unsettled", tracked.source,
+                extra={"source": tracked.source, "position": tracked.delivery.position},
+            )  # fmt: skip
+            intake.release(tracked)
+            if intake.by_position:
+                intake.broken(error)  # nothing behind it could be acknowledged
+        finally:
+            if tracked.tickets:
+                for ticket in tracked.tickets.values():
+                    ticket.leave(parked=False)
+            # What is finished may have to wait until an earlier event is acknowledged.
+            if tracked.is_released or not tracked.is_finished:
+                self._forget(tracked)
+            intake.ended(tracked)
+
+    def _forget(self, tracked: Tracked) -> None:
+        key = tracked.key
+        if key is not None and self._in_hand.get(key) is tracked:
+            del self._in_hand[key]
+
+    async def _deliver(self, tracked: Tracked) -> None:
+        if tracked.delivery.damage:
+            await self._bury_damaged(tracked)
+        elif tracked.intake.traits.journal and not tracked.entry_id:
+            if not await self._journal(tracked):
+                return
+        elif not await self._deliver_to_all(tracked):
+            return
+        await self.settler.settle(tracked)
+        if tracked.entry_id:
+            self.held.discard(tracked.entry_id)
+
+    async def _deliver_to_all(self, tracked: Tracked) -> bool:
+        """Whether each function has a verdict that is safe; else it stays as it is."""
+        known: dict[FunctionName | None, Entry] = {}
+        if tracked.delivery.redelivered is not False and tracked.key is not None:
+            known = await self._known(tracked)
+        if None in known and not tracked.entry_id:
+            return True  # the whole event is in the store already
+        while not tracked.functions:
+            if (settled := await self._unmatched(tracked)) is not None:
+                return settled
+            self._match(tracked)
+        functions = tracked.functions
+        if known:
+            functions = [function for function in functions if function not in known]
+        tracked.open = [
+            Pending(function, tracked.event, self._call_id(tracked, function), tracked.first)
+            for function in functions
+        ]
+        if len(tracked.open) == 1:
+            await self._deliver_to(tracked, tracked.open[0])
+        elif tracked.open:
+            async with asyncio.TaskGroup() as group:
+                for pending in tracked.open:
+                    group.create_task(
+                        self._deliver_to(tracked, pending), name=f"delivery to {pending.function}"
+                    )
+        return True
+
+    async def _known(self, tracked: Tracked) -> dict[FunctionName | None, Entry]:
+        """What the store knows of an event that may have come before."""
+        keeper = self._keeper
+        if keeper is None or tracked.key is None or not keeper.store.has_verdicts:
+            return {}
+        source, position = tracked.key
+        entries = await keeper.insist(lambda: keeper.store.known(source, position))
+        return {entry.function: entry for entry in entries}
+
+    def _call_id(self, tracked: Tracked, function: FunctionName) -> str:
+        if tracked.key is None:
+            return next(self._call_ids)
+        return stable_call_id(*tracked.key, function)
+
+    async def _deliver_entry(self, tracked: Tracked, pending: Pending) -> None:
+        tracked.open.append(pending)
+        try:
+            await self._deliver_to(tracked, pending)
+        finally:
+            tracked.intake.release(tracked)
+            self.held.discard(pending.entry_id)
+        self._parked()
+
+    async def _deliver_to(self, tracked: Tracked, pending: Pending) -> None:
+        """See one function's share through, in its turn."""
+        ticket = tracked.tickets.get(pending.function) if tracked.tickets else None
+        if ticket is None:
+            verdict = await self._pursuit.verdict(pending, self._waits(tracked))
+            await self._keep(tracked, pending, verdict)
+            return
+        is_parked = False
+        try:
+            verdict = await self._verdict_in_turn(tracked, pending, ticket)
+            is_parked = verdict.fate is Fate.PARK
+            await self._keep(tracked, pending, verdict)
+        finally:
+            ticket.leave(parked=is_parked)
+
+    async def _verdict_in_turn(self, tracked: Tracked, pending: Pending, ticket: Ticket) -> Verdict:
+        behind_parked = await ticket.turn()
+        key = tracked.event.key
+        if not behind_parked and not pending.entry_id and key is not None:
+            behind_parked = self._keys.holds(pending.function, key)
+        if behind_parked:
+            return Verdict(Fate.PARK, Reason.ORDER, self._clock())
+        return await self._pursuit.verdict(pending, self._waits(tracked))
+
+    # Keeping
+
+    async def _keep(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
+        """Make a verdict safe."""
+        tracked.keeping += 1
+        if verdict.fate is Fate.SUCCEEDED:
+            if pending.entry_id:
+                await self._end_entry(tracked, pending)
+            else:
+                tracked.succeeded.append(pending)
+                if tracked.remembers:
+                    await self.settler.remember([tracked])
+        elif verdict.fate is Fate.PARK:
+            await self._park(tracked, pending, verdict)
+        else:
+            await self._bury(tracked, pending, verdict)
+        tracked.open.remove(pending)
+        tracked.keeping -= 1
+
+    async def _end_entry(self, tracked: Tracked, pending: Pending) -> None:
+        """Its entry is done with; where it may be redelivered, the verdict takes its place."""
+        assert self._keeper is not None  # noqa: S101
+        if tracked.key is None or tracked.key[1].startswith(_JOURNAL):
+            await self._keeper.write(removes=[pending.entry_id])
+        else:
+            done = done_entry(tracked, pending, self._clock())
+            await self._keeper.write([msgspec.structs.replace(done, id=pending.entry_id)])
+        self._count_key(tracked, pending, -1)
+
+    async def _park(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
+        assert self._keeper is not None  # noqa: S101
+        if (
+            pending.entry_id
+            and pending.kept_calls == pending.calls
+            and verdict.reason in {Reason.ORDER, Reason.PAUSED}
+        ):
+            return  # it stands there as it should
+        was_parked = pending.entry_id != 0
+        self.counts.parked += 1
+        entry = self._entry(tracked, pending, State.PARKED, verdict.reason, verdict.due)
+        [pending.entry_id] = await self._keeper.write([entry])
+        pending.kept_calls = pending.calls
+        if not was_parked:
+            self._count_key(tracked, pending, 1)
+        self._parked()
+
+    def _count_key(self, tracked: Tracked, pending: Pending, count: int) -> None:
+        key = tracked.event.key
+        if key is not None and tracked.tickets and pending.function in tracked.tickets:
+            self._keys.add(pending.function, key, count)
+
+    async def _bury(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
+        """It failed for good: keep it as a dead letter, or do what was asked for instead."""
+        reason = verdict.reason.value if verdict.reason else ""
+        what = pending.outcome.what if pending.outcome else "it is no longer in the gateway's list"
+        policy = self._config.on_failure
+        extra = {
+            "source": tracked.source, "topic": tracked.event.topic, "event_id": tracked.event.id,
+            "function": str(pending.function), "call_id": pending.call_id,
+            "attempt": pending.calls, "reason": reason,
+        }  # fmt: skip
+        if policy is OnFailure.STOP:
+            self._fatal(
+                ConnectorError(
+                    f"{pending.function} did not take an event of {tracked.source} ({reason}: "
+                    f"{what}), and on_failure is stop; the event is left unsettled"
+                )
+            )
+            await asyncio.get_running_loop().create_future()  # until the run has ended
+        keeps = (
+            policy is OnFailure.KEEP
+            and self._keeper is not None
+            and self._invoker.terms(pending.function).dead_letter
+        )
+        if keeps and self._keeper is not None:
+            entry = self._entry(tracked, pending, State.DEAD, verdict.reason, 0.0)
+            await self._keeper.write([entry])
+            self.counts.dead_lettered += 1
+            _log.error("dead letter: %s, %s: %s", pending.function, reason, what, extra=extra)
+        else:
+            if pending.entry_id and self._keeper is not None:
+                await self._keeper.write(removes=[pending.entry_id])
+            self.counts.dropped += 1
+            _log.error("dropped: %s, %s: %s", pending.function, reason, what, extra=extra)
+        if pending.entry_id:
+            self._count_key(tracked, pending, -1)
+
+    async def _bury_damaged(self, tracked: Tracked) -> None:
+        what = tracked.delivery.damage
+        if self._keeper is None or self._config.on_failure is not OnFailure.KEEP:
+            self.counts.dropped += 1
+            _log.error("%s: dropped what is no event: %s", tracked.source, what)
+            return
+        entry = self._whole_entry(tracked, State.DEAD, Reason.UNREADABLE, 0.0, what)
+        await self._keeper.write([entry])
+        self.counts.dead_lettered += 1
+        _log.error("%s: dead letter, unreadable: %s", tracked.source, what)
+
+    async def _journal(self, tracked: Tracked) -> bool:
+        """Write the event down, acknowledge it, and deliver it; whether that is all done."""
+        assert self._keeper is not None  # noqa: S101
+        entry = self._whole_entry(tracked, State.JOURNAL, None, 0.0)
+        try:
+            [tracked.entry_id] = await self._keeper.store.write([entry])
+        except StoreError as error:
+            if not isinstance(error, StoreFullError):
+                self._keeper.failed(error)
+            self.counts.refused += 1
+            tracked.intake.release(tracked)
+            await tracked.delivery.nack()
+            return False
+        self.held.add(tracked.entry_id)
+        tracked.key = (tracked.source, _journal_position(tracked.entry_id))
+        tracked.is_acked = True
+        await tracked.delivery.ack()
+        return await self._deliver_to_all(tracked)
+
+    async def _unmatched(self, tracked: Tracked) -> bool | None:
+        """Nobody asks for it: whether it is settled; None to look again at once."""
+        event = tracked.event
+        age = self._clock() - tracked.first
+        policy = self._config.unmatched
+        holds = policy is Unmatched.HOLD and age < self._config.retry.max_age
+        if holds or self._matched_lately(event.topic):
+            wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
+            if self._keeper is None:
+                await asyncio.sleep(wait)
+                return None
+            due = self._clock() + wait
+            await self._keeper.write([self._whole_entry(tracked, State.PARKED, Reason.HELD, due)])
+            self.counts.parked += 1
+            self._parked()
+            return self._is_settled_by_entry(tracked)
+        if policy is Unmatched.ACK or self._keeper is None:
+            self.counts.unmatched += 1
+            return True
+        await self._keeper.write([self._whole_entry(tracked, State.DEAD, Reason.UNMATCHED, 0.0)])
+        self.counts.dead_lettered += 1
+        _log.error(
+            "dead letter: no function asks for the topic of an event of %s", tracked.source,
+            extra={"source": tracked.source, "topic": event.topic, "event_id": event.id},
+        )  # fmt: skip
+        return self._is_settled_by_entry(tracked)
+
+    def _is_settled_by_entry(self, tracked: Tracked) -> bool:
+        """Whether its source is still to be told; what came from the store has been rewritten."""
+        if not tracked.entry_id:
+            return True
+        self.held.discard(tracked.entry_id)
+        tracked.intake.release(tracked)
+        return False
+
+    def _waits(self, tracked: Tracked) -> Callable[[], Coroutine[Any, Any, None]] | None:
+        """What is done before one of several functions starts a long wait."""
+        if self._keeper is None or tracked.key is None or len(tracked.functions) < 2:
+            return None
+        return lambda: self._remember(tracked)
+
+    async def _remember(self, tracked: Tracked) -> None:
+        if not tracked.remembers:
+            tracked.remembers = True
+            await self.settler.remember([tracked])
+
+    def _entry(
+        self,
+        tracked: Tracked,
+        pending: Pending,
+        state: State,
+        reason: Reason | None,
+        due: float,
+    ) -> Entry:
+        outcome, response = pending.outcome, pending.response
+        return Entry(
+            id=pending.entry_id,
+            state=state,
+            source=tracked.source,
+            position=tracked.key[1] if tracked.key else None,
+            function=pending.function,
+            event=tracked.event,
+            ordered=bool(tracked.tickets) and pending.function in (tracked.tickets or ()),
+            call_id=pending.call_id,
+            due=due,
+            attempts=pending.attempts,
+            calls=pending.calls,
+            reason=reason,
+            status=outcome.status if outcome else None,
+            what=outcome.what if outcome else "",
+            answer=response.body[:MAX_ANSWER_BYTES] if response else b"",
+            first=pending.first,
+            last=self._clock(),
+        )
+
+    def _whole_entry(
+        self, tracked: Tracked, state: State, reason: Reason | None, due: float, what: str = ""
+    ) -> Entry:
+        """The entry of an event that has no function yet."""
+        key = tracked.key
+        return Entry(
+            id=tracked.entry_id,
+            state=state,
+            source=tracked.source,
+            position=None if key is None or key[1].startswith(_JOURNAL) else key[1],
+            event=tracked.event,
+            due=due,
+            reason=reason,
+            what=what,
+            first=tracked.first,
+            last=self._clock(),
+        )
+
+    # Ending early
+
+    async def detach(self, tracked: Tracked) -> None:
+        """Its broker will wait no longer: park what is open, acknowledge it, and go on."""
+        if self._keeper is None or tracked.keeping or tracked.is_acked or tracked.is_finished:
+            return
+        tracked.keeping += 1
+        try:
+            new = [pending for pending in tracked.open if not pending.entry_id]
+            due = self._clock()
+            entries = [
+                self._entry(tracked, pending, State.PARKED, Reason.DEADLINE, due) for pending in new
+            ]
+            ids = await self._keeper.write(entries)
+            for pending, entry_id in zip(new, ids, strict=True):
+                pending.entry_id, pending.kept_calls = entry_id, pending.calls
+                self.held.add(entry_id)
+                self._count_key(tracked, pending, 1)
+        finally:
+            tracked.keeping -= 1
+        await self.settler.ack([tracked])
+
+    async def abort(self, intake: Intake) -> list[Tracked]:
+        """Stop all that runs, and leave it unsettled; what that was."""
+        left = [tracked for tracked in intake.running if tracked.task is not None]
+        tasks = [tracked.task for tracked in left if tracked.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        return left
+
+    async def hand_back(self, intake: Intake) -> None:
+        """The time of a drain is over: stop all that runs, and give back what can be."""
+        for tracked in await self.abort(intake):
+            if not (tracked.is_finished or tracked.is_acked or tracked.entry_id):
+                try:
+                    await self._give_back(tracked)
+                except Exception as error:
+                    _log.warning("%s: could not hand back an event (%s)", tracked.source, error)
+
+    async def _give_back(self, tracked: Tracked) -> None:
+        """Nack what nobody has; park the rest of what somebody has, so that it isn't repeated."""
+        if tracked.intake.by_position:
+            await self.settler.remember([tracked])
+        elif tracked.succeeded:
+            if self._keeper is not None and tracked.open:
+                entries = [
+                    self._entry(tracked, pending, State.PARKED, Reason.BACKOFF, self._clock())
+                    for pending in tracked.open
+                ]
+                await self._keeper.store.write(entries)
+                await self.settler.ack([tracked])
+        elif not self._gate.is_closed:
+            await tracked.delivery.nack()

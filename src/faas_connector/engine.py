@@ -1,0 +1,213 @@
+"""One run: everything between the sources and the functions, from its start to its stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from faas_connector.config import ControllerConfig, OnFailure, Unmatched
+from faas_connector.discovery import TopicMapBuilder
+from faas_connector.dispatcher import Dispatcher
+from faas_connector.errors import ConfigError, ConnectorError
+from faas_connector.gate import OutageGate
+from faas_connector.gateway.client import GatewayClient
+from faas_connector.health import FunctionHealth
+from faas_connector.intake import Intake
+from faas_connector.invoker import Invoker
+from faas_connector.keeper import Keeper
+from faas_connector.key_order import ParkedKeys
+from faas_connector.parking import Parking
+from faas_connector.pursuit import Pursuit
+from faas_connector.source import Guarantee, SourceTraits
+from faas_connector.store import Store
+from faas_connector.supervisor import Runnable, Served, Supervisor, served
+from faas_connector.topic_map import TopicMap
+
+_log = logging.getLogger("faas_connector.run")
+
+# Seconds that one probe of the gateway may take.
+_PROBE_TIMEOUT = 5.0
+_STORED = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
+
+
+class Engine:
+    """Serves sources until they end, or until it is stopped."""
+
+    def __init__(
+        self,
+        runnables: Sequence[Runnable],
+        config: ControllerConfig,
+        client: GatewayClient,
+        builder: TopicMapBuilder,
+        invoker: Invoker,
+        store: Store | None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare.
+
+        Raises:
+            ConfigError: what the sources promise, and what the policies ask for, can't be had.
+        """
+        self._served = served(runnables, config)
+        _check(self._served, config, store)
+        self._config = config
+        self._builder = builder
+        self._invoker = invoker
+        self._clock = clock
+        self._stopping = asyncio.Event()
+        self._drain_over = asyncio.Event()
+        self._fatal: ConnectorError | None = None
+        self._keeper = Keeper(store) if store is not None else None
+        self.gate = OutageGate(
+            lambda: client.healthy(timeout=min(_PROBE_TIMEOUT, config.timeouts.system)),
+            where=str(client.origin),
+        )
+        self.health = FunctionHealth(
+            clock=clock, resumed=self._poke, enabled=self._keeper is not None
+        )
+        self.pursuit = Pursuit(
+            invoker,
+            self.gate,
+            self.health,
+            self._topic_map,
+            park_after=math.inf if store is None else config.park_after,
+            clock=clock,
+        )
+        self._parking: Parking | None = None
+
+    def _topic_map(self) -> TopicMap:
+        return self._builder.map
+
+    def _poke(self) -> None:
+        if self._parking is not None:
+            self._parking.poke()
+
+    def stop(self) -> None:
+        """Read nothing more, and settle what is in hand within `timeouts.drain`."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        timeouts = self._config.timeouts
+        seconds = timeouts.call if timeouts.drain is None else timeouts.drain
+        asyncio.get_running_loop().call_later(seconds, self._drain_over.set)
+
+    async def run(self) -> bool:
+        """Serve until each source has ended; whether all that was read is settled.
+
+        Cancelling it leaves what is in hand unsettled, and calls nobody any more.
+
+        Raises:
+            ConfigError: a source can never work as it is set up.
+            ConnectorError: an event failed for good, and `on_failure` is stop.
+        """
+        store = self._keeper.store if self._keeper else None
+        keys = ParkedKeys(await store.chains() if store is not None else ())
+        dispatcher = Dispatcher(
+            self._config,
+            self._topic_map,
+            self._builder.matched_lately,
+            self._invoker,
+            self.pursuit,
+            self.gate,
+            self._keeper,
+            fatal=self._end_with,
+            parked=self._poke,
+            keys=keys,
+            clock=self._clock,
+        )
+        self.dispatcher = dispatcher
+        stored = Intake("store", _STORED, self._config.limits)
+        driving: list[asyncio.Task[None]] = []
+        if self._keeper is not None:
+            self._parking = Parking(
+                self._keeper, dispatcher, self.health, stored, clock=self._clock
+            )
+            driving = [
+                asyncio.create_task(self._parking.run(), name="parked events"),
+                asyncio.create_task(self._parking.forget_verdicts(), name="old verdicts"),
+            ]
+        supervisors = [self._supervisor(each, dispatcher) for each in self._served]
+        serving = [
+            asyncio.create_task(each.serve(), name=f"source {it.source.name}")
+            for each, it in zip(supervisors, self._served, strict=True)
+        ]
+        try:
+            settled = await self._until_ended(serving)
+            await _end(driving)
+            settled &= await stored.idle_before(self._drain_over)
+        finally:
+            self._parking = None
+            await _end([*serving, *driving])
+            for intake in (stored, *(it.intake for it in self._served)):
+                await dispatcher.abort(intake)
+            await self.gate.aclose()
+        if self._fatal is not None:
+            raise self._fatal
+        return settled
+
+    def _supervisor(self, it: Served, dispatcher: Dispatcher) -> Supervisor:
+        return Supervisor(
+            it, dispatcher, self._keeper, self._topic_map, self._stopping, self._drain_over
+        )
+
+    def _end_with(self, error: ConnectorError) -> None:
+        if self._fatal is None:
+            self._fatal = error
+            self._drain_over.set()
+            self.stop()
+
+    async def _until_ended(self, serving: list[asyncio.Task[bool]]) -> bool:
+        """Wait for every source; the first that fails for good stops the others."""
+        settled = True
+        pending = set(serving)
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                error = task.exception()
+                if error is None:
+                    settled &= task.result()
+                elif isinstance(error, ConnectorError):
+                    _log.error("the run ends: %s", error)
+                    self._fatal = self._fatal or error
+                    self.stop()
+                else:
+                    raise error
+        self.stop()
+        return settled
+
+
+async def _end(tasks: Sequence[asyncio.Task[object]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+def _check(found: Sequence[Served], config: ControllerConfig, store: Store | None) -> None:
+    """Refuse what can't be kept."""
+    if not found:
+        raise ConfigError("there is no source to run; for example run(TimerSource())")
+    if store is not None:
+        return
+    if config.unmatched is not Unmatched.ACK:
+        raise ConfigError(
+            f"unmatched is {config.unmatched.value!r}, and there is no store to keep events in; "
+            "give a store (run(..., state=FOLDER)), or leave unmatched at Unmatched.ACK"
+        )
+    for it in found:
+        name, traits = it.source.name, it.source.traits
+        if traits.journal:
+            raise ConfigError(
+                f"source {name!r} is durable, and there is no store to journal its events in; "
+                "give a store: run(..., state=FOLDER)"
+            )
+        if traits.guarantee is Guarantee.AT_LEAST_ONCE and config.on_failure is OnFailure.KEEP:
+            raise ConfigError(
+                f"source {name!r} delivers at least once, and there is no store to keep in what "
+                "fails for good; give a store (run(..., state=FOLDER)), or say on_failure="
+                "OnFailure.DROP or OnFailure.STOP"
+            )

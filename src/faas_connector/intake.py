@@ -1,0 +1,198 @@
+"""What is read from one source and not settled yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from faas_connector.config import Limits
+from faas_connector.event import Event
+from faas_connector.frontier import Frontier
+from faas_connector.key_order import Ticket
+from faas_connector.names import FunctionName
+from faas_connector.pursuit import Pending
+from faas_connector.source import Delivery, Settling, SourceTraits
+
+
+class Tracked:
+    """An event from reading to settling."""
+
+    __slots__ = (
+        "deadline_at",
+        "delivery",
+        "entry_id",
+        "event",
+        "first",
+        "functions",
+        "intake",
+        "is_acked",
+        "is_finished",
+        "is_released",
+        "keeping",
+        "key",
+        "open",
+        "remembers",
+        "size",
+        "source",
+        "succeeded",
+        "task",
+        "tickets",
+    )
+
+    def __init__(
+        self,
+        intake: Intake,
+        delivery: Delivery,
+        event: Event,
+        first: float,
+        source: str,
+        position: str | None,
+    ) -> None:
+        self.intake = intake
+        self.source = source
+        self.delivery = delivery
+        self.event = event
+        self.first = first
+        self.key = None if position is None else (source, position)
+        """Source and position; None where the broker gives none."""
+        self.size = len(event.data)
+        self.functions: list[FunctionName] = []
+        self.tickets: dict[FunctionName, Ticket] | None = None
+        self.open: list[Pending] = []
+        """What has no verdict yet that is safe."""
+        self.keeping = 0
+        """How many verdicts are being made safe."""
+        self.succeeded: list[Pending] = []
+        self.entry_id = 0
+        """Its entry in the store, for all functions that match."""
+        self.remembers = False
+        """Whether successes are to be written down as they come."""
+        self.is_acked = False
+        """Whether its broker has been told."""
+        self.is_finished = False
+        """Whether each function has a verdict that is safe."""
+        self.is_released = False
+        self.deadline_at: float | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Line:
+    """One partition whose events are acknowledged by position, one acknowledgement at a time."""
+
+    def __init__(self) -> None:
+        self.frontier = Frontier[Tracked]()
+        self.passed: list[Tracked] = []
+        """What may be acknowledged, by the last of them."""
+        self.is_acking = False
+
+
+class Intake:
+    """Counts what a source has in hand, and says when there is room for more."""
+
+    def __init__(
+        self,
+        name: str,
+        traits: SourceTraits,
+        limits: Limits,
+        *,
+        namespaces: Iterable[str] = (),
+    ) -> None:
+        """Start with nothing.
+
+        Args:
+            name: of the source.
+            traits: what it can do.
+            limits: `max_unsettled` and `max_unsettled_bytes` hold for it.
+            namespaces: patterns; its events go to functions of these only. Empty for all.
+        """
+        self.name = name
+        self.traits = traits
+        self.namespaces = tuple(namespaces)
+        self.by_position = traits.settling is Settling.BY_POSITION
+        self.lines: dict[str, Line] = {}
+        self.running: set[Tracked] = set()
+        self.unsettled = 0
+        self.unsettled_bytes = 0
+        self.broken: Callable[[Exception], None] = lambda _: None
+        self._limits = limits
+        self._changed: list[asyncio.Future[None]] = []
+
+    def begin_session(self, broken: Callable[[Exception], None]) -> None:
+        """A new session counts its positions anew.
+
+        Args:
+            broken: is told when an event can't be settled within this session.
+        """
+        self.lines = {}
+        self.broken = broken
+
+    def line(self, partition: str) -> Line:
+        """The partition of that name."""
+        known = self.lines.get(partition)
+        if known is None:
+            known = self.lines[partition] = Line()
+        return known
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a further event may be read."""
+        return (
+            self.unsettled < self._limits.max_unsettled
+            and self.unsettled_bytes < self._limits.max_unsettled_bytes
+        )
+
+    def take(self, tracked: Tracked) -> None:
+        """It was read."""
+        tracked.is_released = False
+        self.unsettled += 1
+        self.unsettled_bytes += tracked.size
+
+    def release(self, tracked: Tracked) -> None:
+        """It is settled, or will never be within this session."""
+        if not tracked.is_released:
+            tracked.is_released = True
+            self.unsettled -= 1
+            self.unsettled_bytes -= tracked.size
+            self._tell()
+
+    def ended(self, tracked: Tracked) -> None:
+        """Nothing runs for it any more."""
+        self.running.discard(tracked)
+        self._tell()
+
+    async def room(self) -> None:
+        """Wait until a further event may be read."""
+        while not self.has_room:
+            await self._change()
+
+    async def idle(self) -> None:
+        """Wait until nothing runs for any event."""
+        while self.running:
+            await self._change()
+
+    async def idle_before(self, over: asyncio.Event) -> bool:
+        """Wait until nothing runs, or until `over` is set; whether nothing runs."""
+        if self.running:
+            waits = [
+                asyncio.create_task(self.idle(), name=f"{self.name} idle"),
+                asyncio.create_task(over.wait(), name=f"{self.name} drain over"),
+            ]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+                await asyncio.wait(waits)
+        return not self.running
+
+    def _change(self) -> asyncio.Future[None]:
+        changed = asyncio.get_running_loop().create_future()
+        self._changed.append(changed)
+        return changed
+
+    def _tell(self) -> None:
+        if self._changed:
+            for changed in self._changed:
+                if not changed.done():
+                    changed.set_result(None)
+            self._changed.clear()

@@ -1,0 +1,65 @@
+"""The store, for those who can't go on without it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from faas_connector.errors import StoreError, StoreFullError
+from faas_connector.store import Entry, Store
+
+_log = logging.getLogger("faas_connector.store")
+_T = TypeVar("_T")
+
+# Seconds before a store that failed is tried again.
+_WAIT = 1.0
+
+
+class Keeper:
+    """Writes until it is written: while the store fails, its callers wait, and nothing is read."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._works = asyncio.Event()
+        self._works.set()
+
+    @property
+    def works(self) -> bool:
+        """Whether the last access was well."""
+        return self._works.is_set()
+
+    async def working(self) -> None:
+        """Wait until the store works."""
+        await self._works.wait()
+
+    async def write(self, puts: Sequence[Entry] = (), removes: Sequence[int] = ()) -> list[int]:
+        """Like `Store.write`, as often as it takes.
+
+        Raises:
+            StoreFullError: the journal is at its size limit; that is no failure of the store.
+        """
+        return await self.insist(lambda: self.store.write(puts, removes))
+
+    async def insist(self, access: Callable[[], Awaitable[_T]]) -> _T:
+        """Access the store, again and again until it works."""
+        while True:
+            try:
+                result = await access()
+            except StoreFullError:
+                raise
+            except StoreError as error:
+                self.failed(error)
+                await asyncio.sleep(_WAIT)
+            else:
+                if not self._works.is_set():
+                    self._works.set()
+                    _log.info("the store works again")
+                return result
+
+    def failed(self, error: StoreError) -> None:
+        """Say it once, and let nothing more be read."""
+        if self._works.is_set():
+            self._works.clear()
+            _log.error("the store fails; nothing is read or settled until it works: %s", error)

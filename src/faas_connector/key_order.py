@@ -1,0 +1,93 @@
+"""Events of one key, one after another."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterable
+
+from faas_connector.names import FunctionName
+
+_BUCKETS = 65_536
+_Who = tuple[FunctionName, str]
+
+
+class Ticket:
+    """A place in the line of one function and key. Always `leave` it."""
+
+    __slots__ = ("_ahead", "_lines", "_who", "next")
+
+    def __init__(self, lines: dict[_Who, Ticket], who: _Who) -> None:
+        self._lines = lines
+        self._who = who
+        ahead = lines.get(who)
+        self._ahead: asyncio.Future[bool] | None = None
+        self.next: asyncio.Future[bool] | None = None
+        if ahead is not None:
+            self._ahead = ahead.next = asyncio.get_running_loop().create_future()
+        lines[who] = self
+
+    async def turn(self) -> bool:
+        """Wait until whoever is ahead has left; whether that one has to wait on in the store."""
+        return False if self._ahead is None else await asyncio.shield(self._ahead)
+
+    def leave(self, *, parked: bool) -> None:
+        """Let the next one have its turn.
+
+        Args:
+            parked: whether this event has to wait on in the store, and the next one behind it.
+        """
+        if self._lines.get(self._who) is self:
+            del self._lines[self._who]
+        if self.next is None:
+            return
+        if self._ahead is not None and not self._ahead.done():
+            # It never had its turn: the next one waits for whoever was ahead.
+            self._ahead.add_done_callback(self._pass_on)
+        elif not self.next.done():
+            self.next.set_result(parked)
+
+    def _pass_on(self, ahead: asyncio.Future[bool]) -> None:
+        if self.next is not None and not self.next.done():
+            self.next.set_result(not ahead.cancelled() and ahead.result())
+
+
+class KeyOrder:
+    """Hands out places in line, in the order of asking, one line for each function and key."""
+
+    def __init__(self) -> None:
+        self._lines: dict[_Who, Ticket] = {}
+
+    def ticket(self, function: FunctionName, key: str) -> Ticket:
+        """The next place in line."""
+        return Ticket(self._lines, (function, key))
+
+
+class ParkedKeys:
+    """Which functions have ordered events in the store, and with which keys.
+
+    Keys are counted by a hash of 16 bits, so that it stays small whatever the backlog; two keys
+    that share one may make an event wait in the store without need, never out of order.
+    """
+
+    def __init__(self, chains: Iterable[tuple[FunctionName, str, int]] = ()) -> None:
+        self._counts: dict[tuple[FunctionName, int], int] = {}
+        for function, key, count in chains:
+            self.add(function, key, count)
+
+    def add(self, function: FunctionName, key: str, count: int = 1) -> None:
+        """So many more are parked, or fewer."""
+        bucket = (function, _hash(key))
+        now = self._counts.get(bucket, 0) + count
+        if now > 0:
+            self._counts[bucket] = now
+        else:
+            self._counts.pop(bucket, None)
+
+    def holds(self, function: FunctionName, key: str) -> bool:
+        """Whether an event of this key may be parked for the function."""
+        return bool(self._counts) and (function, _hash(key)) in self._counts
+
+
+def _hash(key: str) -> int:
+    return zlib.crc32(key.encode("utf-8", "surrogatepass")) % _BUCKETS

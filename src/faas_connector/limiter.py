@@ -1,0 +1,106 @@
+"""How many calls run at a time, and who is next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+
+from faas_connector.names import FunctionName
+
+_Queue = deque[asyncio.Future[None]]
+
+
+class Limiter:
+    """Lets calls in: so many at a time in all, and fewer of one function where it says so.
+
+    Whoever has to wait is let in in turn: namespace by namespace, within one function by function,
+    within one in the order of asking. So a namespace with a thousand waiting calls delays another
+    one's single call by one place.
+    """
+
+    def __init__(self, max_in_flight: int) -> None:
+        self._max = max_in_flight
+        self._free = max_in_flight
+        self._running: dict[FunctionName, int] = {}
+        self._queues: dict[FunctionName, tuple[int, _Queue]] = {}
+        # Functions with waiting calls and room for one, by namespace; both in turn.
+        self._turns: OrderedDict[str, OrderedDict[FunctionName, None]] = OrderedDict()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that were let in and have not left."""
+        return self._max - self._free
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait to be let in."""
+        return sum(not each.done() for _, queue in self._queues.values() for each in queue)
+
+    def enter(self, function: FunctionName, concurrency: int) -> asyncio.Future[None] | None:
+        """Ask to be let in; None means that you are, and must `leave`.
+
+        Otherwise await what is returned; when that is cancelled, call `give_up`.
+
+        Args:
+            function: whose call it is.
+            concurrency: calls of this function that may run at a time.
+        """
+        if self._free and self._has_room(function, concurrency):
+            self._let_in(function)
+            return None
+        known = self._queues.get(function)
+        queue: _Queue = deque() if known is None else known[1]
+        self._queues[function] = (concurrency, queue)
+        waiting = asyncio.get_running_loop().create_future()
+        queue.append(waiting)
+        self._line_up(function)
+        return waiting
+
+    def leave(self, function: FunctionName) -> None:
+        """A call that was let in has ended."""
+        self._free += 1
+        running = self._running[function] - 1
+        if running:
+            self._running[function] = running
+        else:
+            del self._running[function]
+        if self._queues:
+            self._line_up(function)
+            self._admit()
+
+    def give_up(self, function: FunctionName, waiting: asyncio.Future[None]) -> None:
+        """Whoever awaited `waiting` was cancelled."""
+        if waiting.done() and not waiting.cancelled():
+            self.leave(function)
+        else:
+            waiting.cancel()
+
+    def _has_room(self, function: FunctionName, concurrency: int) -> bool:
+        return concurrency >= self._max or self._running.get(function, 0) < concurrency
+
+    def _let_in(self, function: FunctionName) -> None:
+        self._free -= 1
+        self._running[function] = self._running.get(function, 0) + 1
+
+    def _line_up(self, function: FunctionName) -> None:
+        """Give a function its turn, if calls of it wait and there is room for one."""
+        concurrency, queue = self._queues.get(function, (0, ()))
+        if queue and self._has_room(function, concurrency):
+            self._turns.setdefault(function.namespace, OrderedDict()).setdefault(function)
+
+    def _admit(self) -> None:
+        while self._free and self._turns:
+            namespace, functions = self._turns.popitem(last=False)
+            function, _ = functions.popitem(last=False)
+            if functions:
+                self._turns[namespace] = functions
+            queue = self._queues[function][1]
+            while queue and queue[0].done():
+                queue.popleft()
+            if queue:
+                self._let_in(function)
+                queue.popleft().set_result(None)
+            if queue:
+                self._line_up(function)
+            else:
+                del self._queues[function]

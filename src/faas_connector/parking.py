@@ -1,0 +1,109 @@
+"""Takes from the store what is due, and delivers it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+from faas_connector.dispatcher import Dispatcher
+from faas_connector.health import FunctionHealth
+from faas_connector.intake import Intake
+from faas_connector.keeper import Keeper
+from faas_connector.store import Entry, Query, State
+
+_log = logging.getLogger("faas_connector.store")
+
+# Entries in hand at a time, however many are due.
+_MOST_IN_HAND = 512
+# Seconds between two looks, though nothing seems due: clocks are set, verdicts expire.
+_LONGEST_SLEEP = 60.0
+# Seconds before a look that brought nothing new is repeated.
+_SHORTEST_SLEEP = 0.05
+# The same while a function is paused.
+_PROBE_SLEEP = 1.0
+_FORGET_INTERVAL = 3600.0
+
+
+class Parking:
+    """Drives the store: parked events when they are due, and the journal of an earlier run."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        dispatcher: Dispatcher,
+        health: FunctionHealth,
+        intake: Intake,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keeper = keeper
+        self._dispatcher = dispatcher
+        self._health = health
+        self._intake = intake
+        self._clock = clock
+        self._poked = asyncio.Event()
+
+    def poke(self) -> None:
+        """Something may be due."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Deliver what is due, for ever."""
+        while True:
+            self._poked.clear()
+            begun = await self._begin_due() + await self._begin_probes()
+            if begun == 0:
+                await self._sleep()
+
+    async def _begin_due(self) -> int:
+        room = _MOST_IN_HAND - self._intake.unsettled
+        if room <= 0:
+            return 0
+        store, held, paused = self._keeper.store, self._dispatcher.held, self._health.paused
+        entries = await self._keeper.insist(
+            lambda: store.due(self._clock(), limit=room, held=held, paused=paused)
+        )
+        return sum(map(self._begin, entries))
+
+    async def _begin_probes(self) -> int:
+        """Try the oldest event of each paused function whose probe is due."""
+        begun = 0
+        for function in self._health.probes_due():
+            query = Query(state=State.PARKED, function=str(function), limit=1)
+            oldest = await self._keeper.insist(partial(self._keeper.store.select, query))
+            begun += sum(map(self._begin, oldest))
+        return begun
+
+    def _begin(self, entry: Entry) -> bool:
+        held = self._dispatcher.held
+        if entry.id in held:
+            return False
+        if entry.event is None:
+            held.add(entry.id)
+            _log.error("entry %d of the store can't be read: %s", entry.id, entry.damage)
+            return False
+        self._dispatcher.begin_entry(self._intake, entry)
+        return True
+
+    async def _sleep(self) -> None:
+        """Wait until something may be due."""
+        paused, store = self._health.paused, self._keeper.store
+        due = await self._keeper.insist(lambda: store.next_due(paused=paused))
+        wait = _LONGEST_SLEEP
+        if due is not None:
+            wait = min(wait, max(_SHORTEST_SLEEP, due - self._clock()))
+        if paused:
+            wait = min(wait, _PROBE_SLEEP)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._poked.wait()
+
+    async def forget_verdicts(self) -> None:
+        """Remove verdicts whose time is over, now and then, for ever."""
+        while True:
+            await self._keeper.insist(lambda: self._keeper.store.forget(self._clock()))
+            await asyncio.sleep(_FORGET_INTERVAL)

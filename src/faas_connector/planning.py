@@ -1,0 +1,262 @@
+"""How a call of a function is made: its route, its header fields, the head of its request."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import cast
+
+import msgspec
+
+from faas_connector.config import ControllerConfig
+from faas_connector.errors import ConfigError
+from faas_connector.event import Event
+from faas_connector.gateway.client import GatewayClient
+from faas_connector.gateway.transport import request_head
+from faas_connector.headers import encode_field, is_text
+from faas_connector.names import FunctionName, Invocation
+
+# A program's own headers replace the defaults, all but these: the first two are ours to set, the
+# others say where the request ends or belong to the connection (RFC 9110, 7.6.1).
+_NEVER_FROM_OUTSIDE = frozenset(
+    {
+        "x-call-id",
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+    }
+)
+# Whether the gateway hears of these depends on their values, or on the call's own options.
+_DEPENDENT = frozenset({"accept", "x-callback-url"})
+_MOST_REMEMBERED = 16_384
+_LONGEST_REMEMBERED = 2048
+
+
+class CallOptions(msgspec.Struct, frozen=True):
+    """How a call is to be made, where it differs from the controller's configuration."""
+
+    invocation: Invocation | None = None
+    callback_url: str | None = None
+    timeout: float | None = None
+    """Seconds from sending to the end of the answer."""
+
+
+class CallPlan(msgspec.Struct, frozen=True):
+    """A call as it will be made; `X-Call-Id` and `Content-Length` come with the sending."""
+
+    function: FunctionName
+    invocation: Invocation
+    target: str
+    """The request target: the gateway's base path, the route, the function."""
+    fields: tuple[tuple[str, str], ...]
+    timeout: float
+
+
+def plan_call(
+    config: ControllerConfig,
+    target: str,
+    function: FunctionName,
+    event: Event,
+    options: CallOptions,
+) -> CallPlan:
+    """Decide how one call is made.
+
+    Raises:
+        ConfigError: a header of the event can't be sent, or an option can't work.
+    """
+    invocation = options.invocation or config.invocation
+    fields = {
+        "user-agent": ("User-Agent", config.user_agent),
+        "x-connector": ("X-Connector", config.connector),
+        "content-type": ("Content-Type", event.content_type or config.content_type),
+    }
+    if config.send_topic and event.topic:
+        fields["x-topic"] = ("X-Topic", event.topic)
+    if config.callback_url:
+        fields["x-callback-url"] = ("X-Callback-Url", config.callback_url)
+    for name, value in event.headers.items():
+        if not isinstance(value, str):
+            raise ConfigError(
+                f"header {name} must be text, got {value!r}; for example {str(value)!r}"
+            )
+        if (key := name.lower()) not in _NEVER_FROM_OUTSIDE:
+            fields[key] = (name, value)
+    if options.callback_url:
+        fields["x-callback-url"] = ("X-Callback-Url", options.callback_url)
+    if invocation is Invocation.SYNC:
+        fields.pop("x-callback-url", None)
+    # The gateway's event-stream path turns a dead function into 200 (gateway contract, 5.3).
+    if "text/event-stream" in fields.get("accept", ("", ""))[1].lower():
+        del fields["accept"]
+    encoded = tuple(pair for name, value in fields.values() for pair in encode_field(name, value))
+    timeout = config.timeouts.call if options.timeout is None else options.timeout
+    return CallPlan(function, invocation, target, encoded, timeout)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What the heads of calls have in common whose events differ only in topic and values."""
+
+    fixed: str
+    """Request line and fields, with their line ends."""
+    has_topic: bool
+    """Whether `X-Topic` says the event's topic."""
+    names: tuple[str, ...]
+    """The event's own headers that are sent."""
+
+    def filled(self, event: Event) -> str | None:
+        """The head of this event's call; None where a value is not sent as it is."""
+        head = self.fixed
+        if self.has_topic:
+            if not _is_plain(event.topic):
+                return None
+            head += f"X-Topic: {event.topic}\r\n"
+        for name in self.names:
+            value = event.headers[name]
+            if not _is_plain(value):
+                return None
+            head += f"{name}: {value}\r\n"
+        return head
+
+
+def _is_plain(value: object) -> bool:
+    """Whether `value` is header text that has no tab; told faster than by `is_text`."""
+    return (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isprintable()
+        and value[:1] != " " != value[-1:]
+    )
+
+
+_PLACEHOLDER = "-"
+
+
+class Planner:
+    """Plans calls, and remembers what the heads of like calls have in common."""
+
+    def __init__(self, client: GatewayClient, config: ControllerConfig) -> None:
+        self._client = client
+        self._config = config
+        self._heads: dict[object, _Head] = {}
+
+    def plan(self, function: FunctionName, event: Event, options: CallOptions) -> CallPlan:
+        """How this call would be made.
+
+        Raises:
+            ConfigError: a header of the event can't be sent.
+        """
+        invocation = options.invocation or self._config.invocation
+        target = self._client.call_target(function, invocation)
+        return plan_call(self._config, target, function, event, options)
+
+    def head(self, function: FunctionName, event: Event, options: CallOptions) -> str:
+        """The request's head but for the fields that differ from call to call."""
+        key = (
+            function,
+            event.topic != "",
+            event.content_type,
+            options.invocation,
+            options.callback_url,
+            *event.headers,
+        )
+        known = self._heads.get(key)
+        if known is None:
+            if not _DEPENDENT.isdisjoint(name.lower() for name in event.headers):
+                return self._make_head(self.plan(function, event, options))
+            known = self._common_head(function, event, options)
+            if len(known.fixed) + sum(map(len, event.headers)) <= _LONGEST_REMEMBERED:
+                if len(self._heads) >= _MOST_REMEMBERED:
+                    self._heads.clear()
+                self._heads[key] = known
+        return known.filled(event) or self._make_head(self.plan(function, event, options))
+
+    def _common_head(self, function: FunctionName, event: Event, options: CallOptions) -> _Head:
+        like = msgspec.structs.replace(
+            event,
+            topic=event.topic and _PLACEHOLDER,
+            headers=dict.fromkeys(event.headers, _PLACEHOLDER),
+        )
+        plan = self.plan(function, like, options)
+        names = tuple(name for name, _ in plan.fields if name in event.headers)
+        has_topic = ("X-Topic", _PLACEHOLDER) in plan.fields and "X-Topic" not in names
+        varying = {*names, "X-Topic"} if has_topic else {*names}
+        fixed = tuple(field for field in plan.fields if field[0] not in varying)
+        return _Head(self._make_head(msgspec.structs.replace(plan, fields=fixed)), has_topic, names)
+
+    def _make_head(self, plan: CallPlan) -> str:
+        fields = (("Host", self._client.origin.host_header), *plan.fields)
+        # The blank line that ends a head comes after the fields which `_call` adds.
+        return request_head("POST", plan.target, fields)[:-2].decode("latin-1")
+
+
+def event_of(
+    topic: str, data: object, headers: Mapping[str, str] | None, content_type: str | None
+) -> Event:
+    """The event that the arguments of `invoke` mean.
+
+    Raises:
+        TypeError: `data` is no bytes and no text, or `topic` no text.
+        ConfigError: `content_type` is no header text.
+    """
+    if not isinstance(topic, str):
+        raise TypeError(f"topic must be str, got {type(topic).__name__}; for example 'orders.new'")
+    if isinstance(data, bytes):
+        body = data
+    elif isinstance(data, str):
+        body = data.encode()
+    elif isinstance(data, bytearray | memoryview):
+        body = bytes(cast("bytearray", data))
+    else:
+        raise TypeError(
+            f"data must be bytes or str, got {type(data).__name__}; for example b'' for no body"
+        )
+    if content_type is not None and not (content_type and is_text(content_type)):
+        raise ConfigError(
+            f"content_type must be text that a header may hold, got {content_type!r}; "
+            "for example 'application/json'"
+        )
+    return Event(topic, body, dict(headers) if headers else {}, content_type)
+
+
+# What no publisher may say to a function or to the gateway (architecture: what stays out).
+_OURS = _NEVER_FROM_OUTSIDE | {
+    "x-callback-url",
+    "x-topic",
+    "x-connector",
+    "x-event-id",
+    "x-event-time",
+    "x-event-attempt",
+    "x-event-replay",
+    "x-idempotency-key",
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+}
+_OUR_PREFIXES = ("x-forwarded-", "x-openfaas-", "x-function-")
+
+
+@functools.lru_cache(maxsize=4096)
+def _passing(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name in names
+        if (lower := name.lower()) not in _OURS and not lower.startswith(_OUR_PREFIXES)
+    )
+
+
+def from_outside(event: Event) -> Event:
+    """An event that a source read, without the header fields that are ours or the gateway's."""
+    if not event.headers:
+        return event
+    names = tuple(event.headers)
+    passing = _passing(names)
+    if len(passing) == len(names):
+        return event
+    return msgspec.structs.replace(event, headers={name: event.headers[name] for name in passing})

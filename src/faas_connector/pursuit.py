@@ -1,0 +1,258 @@
+"""One event, one function: call until there is a verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from faas_connector.errors import ConfigError
+from faas_connector.event import Event
+from faas_connector.gate import OutageGate
+from faas_connector.health import FunctionHealth
+from faas_connector.invoker import Invoker
+from faas_connector.names import FunctionName, Invocation
+from faas_connector.outcome import ACCEPTED, DELIVERED, Kind, Outcome, outcome_of, outcome_of_error
+from faas_connector.response import InvokerResponse
+from faas_connector.retry import GiveUp
+from faas_connector.store import Reason
+from faas_connector.terms import Terms
+from faas_connector.topic_map import TopicMap
+
+_log = logging.getLogger("faas_connector.delivery")
+
+# Seconds before it is looked again whether a missing function is back.
+_MISSING_WAIT = 5.0
+# Waits longer than this are told, so that what succeeded meanwhile can be written down.
+_LONG_WAIT = 1.0
+
+
+class Fate(enum.Enum):
+    """What a verdict says."""
+
+    SUCCEEDED = "succeeded"
+    """The function, or the gateway's queue, has the event."""
+    PARK = "park"
+    """It has to wait longer than memory should hold it."""
+    DEAD = "dead"
+    """It failed for good."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What becomes of one event for one function."""
+
+    fate: Fate
+    reason: Reason | None = None
+    due: float = 0.0
+    """PARK: when it is tried next, in seconds since the epoch."""
+
+
+_SUCCEEDED = Verdict(Fate.SUCCEEDED)
+_GIVEN_UP = {
+    GiveUp.REFUSED: Verdict(Fate.DEAD, Reason.REFUSED),
+    GiveUp.ATTEMPTS: Verdict(Fate.DEAD, Reason.ATTEMPTS),
+    GiveUp.EXPIRED: Verdict(Fate.DEAD, Reason.EXPIRED),
+}
+_REMOVED = Verdict(Fate.DEAD, Reason.FUNCTION_REMOVED)
+
+
+class Pending(msgspec.Struct, eq=False):
+    """One event for one function, until there is a verdict."""
+
+    function: FunctionName
+    event: Event
+    call_id: str
+    first: float
+    """When the event was read, in seconds since the epoch."""
+    attempts: int = 0
+    """Calls that were charged to it."""
+    calls: int = 0
+    """Calls that were made, outages included."""
+    absences: int = 0
+    """Calls that found no function."""
+    mode: Invocation | None = None
+    """The route of its first call, which is that of all."""
+    response: InvokerResponse | None = None
+    """To the last call."""
+    outcome: Outcome | None = None
+    """Of the last call."""
+    entry_id: int = 0
+    """Its entry in the store; 0 where there is none."""
+    kept_calls: int = 0
+    """Calls that the entry knows of."""
+
+
+class PursuitCounts(msgspec.Struct):
+    """What became of calls so far."""
+
+    delivered: int = 0
+    accepted: int = 0
+    failed: int = 0
+    """Calls that were charged to their function."""
+    absent: int = 0
+    refused: int = 0
+    outages: int = 0
+    """Calls that failed because the gateway did; charged to nobody."""
+
+
+class Pursuit:
+    """Calls a function until it has the event, or the event has to be kept."""
+
+    def __init__(
+        self,
+        invoker: Invoker,
+        gate: OutageGate,
+        health: FunctionHealth,
+        topic_map: Callable[[], TopicMap],
+        *,
+        park_after: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            invoker: makes the calls.
+            gate: knows whether the gateway is down.
+            health: knows which functions fail throughout.
+            topic_map: gives the map as it is now.
+            park_after: seconds; what has to wait longer is parked. Infinite without a store.
+            clock: seconds since the epoch.
+        """
+        self.counts = PursuitCounts()
+        self._invoker = invoker
+        self._gate = gate
+        self._health = health
+        self._map = topic_map
+        self._park_after = park_after
+        self._clock = clock
+        self._without_queue: set[FunctionName] = set()
+
+    async def verdict(
+        self, pending: Pending, waits: Callable[[], Awaitable[None]] | None = None
+    ) -> Verdict:
+        """Call until there is a verdict.
+
+        Args:
+            pending: the event and the function; what happens is written into it.
+            waits: awaited before a wait of more than a second.
+        """
+        function = pending.function
+        while True:
+            if self._map().contract(function) is None:
+                if not self._map().is_missing(function):
+                    self._health.forget(function)
+                    return _REMOVED
+                decision = self._wait(_MISSING_WAIT, Reason.ABSENT)
+            elif not self._health.may_call(function):
+                # Without a store nothing is ever paused.
+                return Verdict(Fate.PARK, Reason.PAUSED, self._clock())
+            elif (verdict := await self._call(pending)) is None:
+                continue
+            else:
+                decision = verdict
+            if decision.fate is not Fate.PARK:
+                return decision
+            wait = decision.due - self._clock()
+            if wait > self._park_after:
+                return decision
+            if waits is not None and wait > _LONG_WAIT:
+                await waits()
+            await asyncio.sleep(max(0.0, decision.due - self._clock()))
+
+    async def _call(self, pending: Pending) -> Verdict | None:
+        """One call, and what follows from it; None means: at once again."""
+        function = pending.function
+        invoker = self._invoker
+        terms = invoker.terms(function)
+        waiting = invoker.limiter.enter(function, terms.concurrency)
+        if waiting is not None:
+            await invoker.wait_for_turn(function, waiting)
+        if self._gate.is_closed:
+            invoker.limiter.leave(function)
+            await self._gate.opened()
+            return None
+        if pending.mode is None:
+            pending.mode = terms.mode
+        pending.calls += 1
+        try:
+            response = await invoker.call_admitted(
+                function, pending.event, pending.call_id, number=pending.calls, mode=pending.mode
+            )
+        except ConfigError as error:
+            pending.outcome = Outcome(Kind.REFUSED, str(error))
+            return Verdict(Fate.DEAD, Reason.UNREADABLE)
+        outcome = self._outcome(response, pending.mode, invoker.terms(function))
+        pending.response, pending.outcome = response, outcome
+        if outcome.succeeded:
+            if outcome is DELIVERED:
+                self.counts.delivered += 1
+            else:
+                self.counts.accepted += 1
+            self._health.answered(function)
+            return _SUCCEEDED
+        return await self._after_failure(pending, outcome)
+
+    def _outcome(self, response: InvokerResponse, mode: Invocation, terms: Terms) -> Outcome:
+        status = response.status
+        if status is None:
+            assert response.error is not None  # noqa: S101
+            return outcome_of_error(response.error)
+        if 200 <= status <= 299:
+            return DELIVERED if mode is Invocation.SYNC else ACCEPTED
+        return outcome_of(
+            mode,
+            status,
+            response.headers,
+            response.body,
+            codes=terms.retry.codes,
+            now=self._clock(),
+        )
+
+    async def _after_failure(self, pending: Pending, outcome: Outcome) -> Verdict | None:
+        function = pending.function
+        if outcome.may_be_outage and not await self._gate.gateway_is_well():
+            self.counts.outages += 1
+            await self._gate.opened()
+            return None
+        if outcome.kind is Kind.REFUSED:
+            self.counts.refused += 1
+            self._health.answered(function)
+        elif outcome.kind is Kind.FAILED:
+            self.counts.failed += 1
+            pending.attempts += 1
+            self._health.failed(function)
+        else:
+            self.counts.absent += 1
+            pending.absences += 1
+            if outcome.kind is Kind.NO_QUEUE:
+                self._report_no_queue(function)
+                outcome = msgspec.structs.replace(outcome, kind=Kind.ABSENT)
+        decision = self._invoker.terms(function).retry.decide(
+            pending.attempts,
+            outcome,
+            age=self._clock() - pending.first,
+            chance=random.random(),
+            absences=pending.absences,
+        )
+        if decision.give_up is not None:
+            return _GIVEN_UP[decision.give_up]
+        absent = outcome.kind is Kind.ABSENT
+        return self._wait(decision.wait, Reason.ABSENT if absent else Reason.BACKOFF)
+
+    def _wait(self, seconds: float, reason: Reason) -> Verdict:
+        return Verdict(Fate.PARK, reason, self._clock() + seconds)
+
+    def _report_no_queue(self, function: FunctionName) -> None:
+        if function not in self._without_queue:
+            self._without_queue.add(function)
+            _log.error(
+                "function %s is called asynchronously, but the gateway has no queue (404); its "
+                "events wait: start the gateway's queue, or set faas-connector.mode to sync",
+                function,
+                extra={"function": str(function)},
+            )

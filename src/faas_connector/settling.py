@@ -1,0 +1,150 @@
+"""Acknowledging what is safe: once, and by position up to the first gap only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from faas_connector.errors import StoreError
+from faas_connector.intake import Intake, Line, Tracked
+from faas_connector.keeper import Keeper
+from faas_connector.pursuit import Pending
+from faas_connector.store import Entry, State
+
+_log = logging.getLogger("faas_connector.delivery")
+
+# Seconds after which a redelivery is no longer expected.
+VERDICT_SECONDS = 7 * 24 * 3600.0
+# Events that are finished and could not be acknowledged; remembered until they come again.
+_MOST_REMEMBERED = 65_536
+
+
+class Settler:
+    """Tells the broker what is done, and remembers what could not be told."""
+
+    def __init__(
+        self,
+        keeper: Keeper | None,
+        *,
+        clock: Callable[[], float],
+        forget: Callable[[Tracked], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            keeper: the store; None for none.
+            clock: seconds since the epoch.
+            forget: is told of each event that is settled as far as it will be.
+        """
+        self.acked = 0
+        self.not_acked = 0
+        """Acknowledgements that failed; the events come again, and are not called again."""
+        self._keeper = keeper
+        self._clock = clock
+        self._forget = forget
+        self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def was_finished(self, key: tuple[str, str]) -> bool:
+        """Whether each function has the event, though its broker doesn't know it."""
+        return bool(self._finished) and key in self._finished
+
+    async def settle(self, tracked: Tracked) -> None:
+        """Each function has a verdict that is safe: acknowledge it, as far as may be."""
+        tracked.is_finished = True
+        if tracked.entry_id:
+            if self._keeper is not None:
+                await self._keeper.write(removes=[tracked.entry_id])
+            self._release(tracked)
+        elif tracked.is_acked:
+            self._release(tracked)
+        elif tracked.intake.by_position:
+            line = tracked.intake.line(tracked.delivery.partition)
+            await self._pass(line, tracked)
+        else:
+            await self.ack([tracked])
+
+    def _release(self, tracked: Tracked) -> None:
+        tracked.intake.release(tracked)
+        self._forget(tracked)
+
+    async def _pass(self, line: Line, tracked: Tracked) -> None:
+        line.passed += line.frontier.finish(tracked)
+        if line.is_acking:
+            return  # whoever is at it sees what was added
+        line.is_acking = True
+        try:
+            while line.passed:
+                passed, line.passed = line.passed, []
+                await self.ack(passed)
+        finally:
+            line.is_acking = False
+
+    async def ack(self, covered: list[Tracked]) -> None:
+        """Acknowledge the last of them, which covers all."""
+        last = covered[-1]
+        try:
+            await last.delivery.ack()
+        except asyncio.CancelledError:
+            await self._come_again(covered)
+            raise
+        except Exception as error:
+            self.not_acked += len(covered)
+            _log.warning(
+                "%s: could not acknowledge %s (%s: %s); it may come again, and is not called again",
+                last.intake.name, last.delivery.position or "an event", type(error).__name__, error,
+                extra={"source": last.intake.name, "position": last.delivery.position},
+            )  # fmt: skip
+            await self._come_again(covered)
+        else:
+            self.acked += len(covered)
+            for each in covered:
+                each.is_acked = True
+                self._release(each)
+
+    async def _come_again(self, covered: Iterable[Tracked]) -> None:
+        for each in covered:
+            self._release(each)
+            if each.key is not None:
+                self._finished[each.key] = None
+                if len(self._finished) > _MOST_REMEMBERED:
+                    self._finished.popitem(last=False)
+        await self.remember(covered)
+
+    async def remember(self, events: Iterable[Tracked]) -> None:
+        """Write down what succeeded, so that a redelivery doesn't repeat it; try once."""
+        done = [
+            done_entry(tracked, pending, self._clock())
+            for tracked in events
+            for pending in tracked.succeeded
+            if tracked.key is not None
+        ]
+        if done and self._keeper is not None:
+            try:
+                await self._keeper.store.write(done)
+            except StoreError as error:
+                self._keeper.failed(error)
+
+    async def remember_beyond(self, intakes: Iterable[Intake]) -> None:
+        """At a stop: write down what is finished above a gap."""
+        for intake in intakes:
+            for line in intake.lines.values():
+                await self.remember(line.frontier.beyond())
+
+
+def done_entry(tracked: Tracked, pending: Pending, now: float) -> Entry:
+    """The verdict of a success."""
+    assert tracked.key is not None  # noqa: S101
+    source, position = tracked.key
+    return Entry(
+        state=State.DONE,
+        source=source,
+        position=position,
+        function=pending.function,
+        event=None,
+        call_id=pending.call_id,
+        due=now + VERDICT_SECONDS,
+        first=tracked.first,
+        last=now,
+    )

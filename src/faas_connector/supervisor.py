@@ -1,0 +1,312 @@
+"""Opens the sources, keeps their deadlines, opens them again, and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from faas_connector.config import ControllerConfig
+from faas_connector.dispatcher import Dispatcher
+from faas_connector.errors import ConfigError, ConnectorError, MissingExtraError
+from faas_connector.event import Event
+from faas_connector.intake import Intake, Tracked
+from faas_connector.keeper import Keeper
+from faas_connector.retry import Backoff, RetryPolicy
+from faas_connector.source import Delivery, Guarantee, Source, SourceTraits
+from faas_connector.topic_map import TopicMap
+
+_log = logging.getLogger("faas_connector.source")
+
+_REOPEN = RetryPolicy(min_wait=0.5, max_wait=30.0, backoff=Backoff.EQUAL)
+# Seconds of a session after which the next failure counts as the first.
+_STEADY = 60.0
+# Of a deadline: when it is extended, and when an event that can't be is given up on.
+_EXTEND_AT, _DETACH_AT = 1 / 3, 2 / 3
+_SWEEPS_PER_DEADLINE = 12
+# Seconds that a source may take to end by itself once all it read is settled.
+_LAST_READ = 1.0
+
+EventMaker = Callable[[], AsyncIterable[Event]]
+"""The smallest source: an async generator function. At most once."""
+
+
+class Scoped(msgspec.Struct, frozen=True):
+    """A source whose events go to the functions of some namespaces only.
+
+    Example:
+        ```python
+        await controller.run(Scoped(kafka, namespaces=("team-a", "shared-*")), cron)
+        ```
+    """
+
+    source: Source | EventMaker
+    namespaces: tuple[str, ...]
+    """Exact, or patterns with `*`."""
+
+
+Runnable = Source | EventMaker | Scoped
+
+
+class _Generated:
+    """A source made of an async generator function."""
+
+    traits = SourceTraits(guarantee=Guarantee.AT_MOST_ONCE)
+
+    def __init__(self, make: EventMaker, name: str) -> None:
+        self._make = make
+        self.name = name
+
+    @asynccontextmanager
+    async def open(self, _session: object, /) -> AsyncGenerator[AsyncIterator[Delivery]]:
+        events = self._make()
+        try:
+            yield (Delivery(event) async for event in events)
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
+
+
+class _Session:
+    """What a source is told while it is open."""
+
+    def __init__(self, topic_map: Callable[[], TopicMap]) -> None:
+        self.stopping = asyncio.Event()
+        self._map = topic_map
+
+    def topics(self) -> frozenset[str]:
+        return frozenset(self._map().topics)
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A source, and what is in hand of it."""
+
+    source: Source
+    intake: Intake
+
+
+def served(runnables: Sequence[Runnable], config: ControllerConfig) -> list[Served]:
+    """What is to be run.
+
+    Raises:
+        ConfigError: one of them is no source, or two have the same name.
+    """
+    found = [_served(runnable, config, number) for number, runnable in enumerate(runnables, 1)]
+    names = [each.source.name for each in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"two sources are called {name!r}; give each a name of its own, for example "
+                f"{name}-2, since what is kept of a source is found by its name"
+            )
+    return found
+
+
+def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served:
+    namespaces: tuple[str, ...] = ()
+    source: object = runnable
+    if isinstance(runnable, Scoped):
+        source, namespaces = runnable.source, runnable.namespaces
+    if not hasattr(source, "open"):
+        if not callable(source):
+            raise ConfigError(
+                f"source {number} must have open(), or be an async generator function, "
+                f"got {source!r}; for example TimerSource()"
+            )
+        source = _Generated(source, getattr(source, "__name__", f"source-{number}"))
+    elif isinstance(source, type):
+        raise ConfigError(
+            f"source {number} is the class {source.__name__}, not a source; "
+            f"for example {source.__name__}()"
+        )
+    made: Source = source  # type: ignore[assignment]
+    return Served(made, Intake(made.name, made.traits, config.limits, namespaces=namespaces))
+
+
+class Supervisor:
+    """Serves one source: reads it while there is room, until it ends or is stopped."""
+
+    def __init__(
+        self,
+        it: Served,
+        dispatcher: Dispatcher,
+        keeper: Keeper | None,
+        topic_map: Callable[[], TopicMap],
+        stopping: asyncio.Event,
+        drain_over: asyncio.Event,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            it: the source.
+            dispatcher: delivers what is read.
+            keeper: the store; nothing is read while it fails.
+            topic_map: gives the map as it is now.
+            stopping: set when nothing more is to be read.
+            drain_over: set when the time is over in which what is in hand may be settled.
+        """
+        self.reopened = 0
+        self.connected = False
+        self._source = it.source
+        self._intake = it.intake
+        self._dispatcher = dispatcher
+        self._keeper = keeper
+        self._map = topic_map
+        self._stopping = stopping
+        self._drain_over = drain_over
+
+    async def serve(self) -> bool:
+        """Open it, and again whenever it fails; whether all that was read is settled.
+
+        Raises:
+            ConfigError: it can never work as it is set up.
+        """
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            begun = loop.time()
+            try:
+                return await self._serve_once()
+            except (ConfigError, MissingExtraError):
+                await self._dispatcher.abort(self._intake)
+                raise
+            except Exception as error:
+                self._report(error)
+            finally:
+                self.connected = False
+            failures = 1 if loop.time() - begun > _STEADY else failures + 1
+            if await self._stops_within(_REOPEN.wait(failures, random.random())):
+                return await self._finish()
+            self.reopened += 1
+
+    def _report(self, error: Exception) -> None:
+        name = self._source.name
+        unexpected = not isinstance(error, ConnectorError | OSError)
+        _log.warning(
+            "source %s failed and is opened again: %s", name,
+            f"{type(error).__name__}: {error}" if unexpected else error,
+            exc_info=unexpected, extra={"source": name},
+        )  # fmt: skip
+
+    async def _stops_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        return self._stopping.is_set()
+
+    async def _serve_once(self) -> bool:
+        """One session, to its end."""
+        session = _Session(self._map)
+        broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def give_up(error: Exception) -> None:
+            if not broken.done():
+                broken.set_exception(error)
+
+        async with self._source.open(session) as deliveries:
+            self.connected = True
+            _log.info("source %s is open", self._source.name, extra={"source": self._source.name})
+            self._intake.begin_session(give_up)
+            name = self._source.name
+            reading = asyncio.create_task(self._read(deliveries), name=f"read {name}")
+            sweeping = asyncio.create_task(self._sweep(), name=f"deadlines of {name}")
+            stopping = asyncio.create_task(self._stopping.wait(), name=f"stop {name}")
+            try:
+                ends: list[asyncio.Future[Any]] = [reading, stopping, broken]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                if broken.done():
+                    broken.result()
+                if reading.done():
+                    reading.result()
+                session.stopping.set()
+                return await self._drain(reading)
+            finally:
+                session.stopping.set()
+                await _ended(reading, sweeping, stopping)
+                if broken.done():
+                    broken.exception()
+                else:
+                    broken.cancel()
+
+    async def _read(self, deliveries: AsyncIterator[Delivery]) -> None:
+        intake, dispatcher, stopping = self._intake, self._dispatcher, self._stopping
+        async for delivery in deliveries:
+            if stopping.is_set():
+                if not intake.by_position:
+                    await delivery.nack()
+                continue
+            dispatcher.begin(intake, delivery)
+            if not intake.has_room:
+                await intake.room()
+            if self._keeper is not None and not self._keeper.works:
+                await self._keeper.working()
+
+    async def _drain(self, reading: asyncio.Task[None]) -> bool:
+        """Settle what is in hand, within the time for it; whether that was done."""
+        settled = await self._finish()
+        # A read that is still pending may hold an event: it is not cancelled before.
+        await asyncio.wait([reading], timeout=_LAST_READ if settled else 0.0)
+        if reading.done() and not reading.cancelled() and (error := reading.exception()):
+            _log.warning("source %s failed at its end: %s", self._source.name, error)
+        return settled
+
+    async def _finish(self) -> bool:
+        settled = await self._intake.idle_before(self._drain_over)
+        if not settled:
+            await self._dispatcher.hand_back(self._intake)
+        await self._dispatcher.settler.remember_beyond([self._intake])
+        return settled
+
+    # Deadlines
+
+    async def _sweep(self) -> None:
+        """Extend the deadlines of what is in hand, or put it where there is none."""
+        loop = asyncio.get_running_loop()
+        while True:
+            deadlines = [
+                each.delivery.deadline
+                for each in self._intake.running
+                if each.delivery.deadline is not None
+            ]
+            shortest = min(deadlines, default=1.0)
+            await asyncio.sleep(min(1.0, shortest / _SWEEPS_PER_DEADLINE))
+            now = loop.time()
+            due = [
+                self._keep_alive(tracked, now)
+                for tracked in tuple(self._intake.running)
+                if tracked.deadline_at is not None and not tracked.is_acked
+                and tracked.deadline_at - now <= self._left_at(tracked)
+            ]  # fmt: skip
+            if due:
+                await asyncio.gather(*due)
+
+    def _left_at(self, tracked: Tracked) -> float:
+        share = _EXTEND_AT if self._intake.traits.extends else _DETACH_AT
+        return (tracked.delivery.deadline or 0.0) * (1 - share)
+
+    async def _keep_alive(self, tracked: Tracked, now: float) -> None:
+        delivery = tracked.delivery
+        try:
+            if self._intake.traits.extends:
+                await delivery.extend()
+                tracked.deadline_at = now + (delivery.deadline or 0.0)
+            else:
+                await self._dispatcher.detach(tracked)
+        except Exception as error:
+            _log.warning(
+                "source %s: could not extend the deadline of an event: %s",
+                self._source.name, error, extra={"source": self._source.name},
+            )  # fmt: skip
+
+
+async def _ended(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel them, and wait until they have ended, whatever with."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
