@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
-import functools
 import re
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar, cast, dataclass_transform
+from dataclasses import field, fields
+from typing import cast
 
 from faas_connector._version import __version__
 from faas_connector.auth import Auth
@@ -17,37 +15,11 @@ from faas_connector.errors import ConfigError
 from faas_connector.headers import is_text
 from faas_connector.matching import TopicMatcher
 from faas_connector.names import Invocation
+from faas_connector.options import settings
 from faas_connector.retry import RetryPolicy
 from faas_connector.urls import check_callback_url, check_gateway_url, mask_url
 
-T = TypeVar("T")
-
 _NAMESPACE = re.compile(r"[-a-zA-Z0-9_.*]+")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
-def _settings(cls: type[T]) -> type[T]:
-    """A frozen dataclass whose constructor names the nearest right option for a wrong one."""
-    made = dataclass(frozen=True, slots=True, kw_only=True)(cls)
-    known = [each.name for each in fields(made)]  # type: ignore[arg-type]
-    construct: Callable[..., None] = made.__init__
-
-    @functools.wraps(construct)
-    def checked(self: T, *values: object, **options: Any) -> None:
-        if values:
-            raise ConfigError(
-                f"{made.__name__} takes its options by name, got {len(values)} without one; "
-                f"for example {made.__name__}({known[0]}=...)"
-            )
-        for option in options:
-            if option not in known:
-                nearest = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
-                hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
-                raise ConfigError(f"{made.__name__} has no option {option!r}; {hint}")
-        construct(self, **options)
-
-    made.__init__ = checked  # type: ignore[assignment,method-assign,unused-ignore]
-    return made
 
 
 def _positive(name: str, value: object, example: str) -> None:
@@ -84,7 +56,7 @@ class OnFailure(enum.Enum):
     """The run ends with an error, and the event is left unsettled."""
 
 
-@_settings
+@settings
 class Timeouts:
     """Seconds that things may take."""
 
@@ -116,7 +88,7 @@ class Timeouts:
             _positive("timeouts.subscribers", self.subscribers, "10.0, or 0 to drop what is queued")
 
 
-@_settings
+@settings
 class Limits:
     """How much may be under way or held at a time."""
 
@@ -129,13 +101,13 @@ class Limits:
     concurrency: int | None = None
     """Calls of one function at a time, where it declares nothing; None for `max_in_flight`."""
     max_concurrency: int | None = None
-    """The most that a function may declare; None for no ceiling, like all that follow."""
+    """The most calls of one function at a time, whatever it declares; None for no ceiling."""
     max_attempts: int | None = None
-    """The most attempts that a function may declare."""
+    """The most attempts, whatever a function declares; None for no ceiling."""
     max_wait: float | None = None
-    """The most seconds between two attempts that a function may declare."""
+    """The most seconds of backoff, whatever a function declares; None for no ceiling."""
     max_timeout: float | None = None
-    """The most seconds for one call that a function may declare."""
+    """The most seconds for one call, whatever a function declares; None for no ceiling."""
     max_response_bytes: int = 1024 * 1024
     """Bytes of one answer's body; a longer one is an error."""
     subscriber_items: int = 1000
@@ -158,7 +130,7 @@ class Limits:
         _whole("limits.subscriber_bytes", self.subscriber_bytes, "67108864")
 
 
-@_settings
+@settings
 class ControllerConfig:
     """Everything a controller can be told. The defaults are safe in production.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import cast
 
 import msgspec
 
 from faas_connector.errors import ConfigError
+from faas_connector.options import settings
 from faas_connector.outcome import Kind, Outcome
 
 
@@ -45,14 +45,14 @@ class RetryDecision(msgspec.Struct, frozen=True):
     """Why there is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class RetryPolicy:
     """How often and how soon a failed call is tried again.
 
     A bare `invoke` never retries (`RetryPolicy.none()`).
 
     Raises:
-        ConfigError: a value can't work; the message names it and a right one.
+        ConfigError: a value can't work, or there is no such option.
 
     Example:
         >>> RetryPolicy(min_wait=0.5, backoff=Backoff.EXPONENTIAL).wait(attempt=3, chance=0.0)
@@ -123,7 +123,9 @@ class RetryPolicy:
     ) -> RetryDecision:
         """What comes after a call without success.
 
-        An absent function costs no attempts; only the age ends the waiting for it.
+        An absent function costs no attempts; only the age ends the waiting for it. A `Retry-After`
+        takes the place of the computed wait, and may be longer than `max_wait`; one that names no
+        time to wait changes nothing.
 
         Args:
             attempts: calls that were charged, this one included.
@@ -136,9 +138,7 @@ class RetryPolicy:
             return RetryDecision(give_up=GiveUp.REFUSED)
         if outcome.kind is Kind.FAILED and attempts >= self.attempts:
             return RetryDecision(give_up=GiveUp.ATTEMPTS)
-        wait = self.wait(max(1, attempts + absences), chance)
-        if outcome.retry_after is not None:
-            wait = outcome.retry_after
+        wait = outcome.retry_after or self.wait(max(1, attempts + absences), chance)
         if age + wait > self.max_age:
             return RetryDecision(give_up=GiveUp.EXPIRED)
         return RetryDecision(wait)

@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from faas_connector.errors import ConfigError
-from faas_connector.retry import Backoff, RetryPolicy
+from faas_connector.outcome import Kind, Outcome
+from faas_connector.retry import Backoff, GiveUp, RetryDecision, RetryPolicy
 
 WAITS = st.floats(0, 1e308)
 CHANCES = st.floats(0, 1)
@@ -69,6 +70,103 @@ def test_the_defaults_are_those_of_the_documentation():
     assert (policy.attempts, policy.min_wait, policy.max_wait) == (5, 1.0, 30.0)
     assert policy.backoff is Backoff.FULL
     assert policy.max_age == 3600.0
+
+
+FAILED, ABSENT = Outcome(Kind.FAILED, "500", 500), Outcome(Kind.ABSENT, "503", 503)
+
+
+def decide(policy, attempts, outcome=FAILED, *, age=0.0, chance=1.0, absences=0):
+    return policy.decide(attempts, outcome, age=age, chance=chance, absences=absences)
+
+
+class TestDecide:
+    POLICY = RetryPolicy(attempts=3, min_wait=1.0, max_wait=10.0, max_age=100.0)
+
+    def test_the_waits_of_an_event_and_its_end(self):
+        decisions = [decide(self.POLICY, attempts) for attempts in (1, 2, 3)]
+        assert decisions == [
+            RetryDecision(1.0),
+            RetryDecision(2.0),
+            RetryDecision(give_up=GiveUp.ATTEMPTS),
+        ]
+
+    @pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.NO_QUEUE])
+    def test_what_is_refused_is_not_tried_again(self, kind):
+        assert decide(self.POLICY, 1, Outcome(kind)).give_up is GiveUp.REFUSED
+
+    def test_an_absent_function_costs_no_attempts_but_waits_longer_each_time(self):
+        waits = [decide(self.POLICY, 0, ABSENT, absences=times).wait for times in range(1, 7)]
+        assert waits == [1, 2, 4, 8, 10, 10]
+        assert decide(self.POLICY, 2, ABSENT, absences=50) == RetryDecision(10.0)
+
+    def test_only_age_ends_the_waiting_for_an_absent_function(self):
+        assert decide(self.POLICY, 3, ABSENT, age=90.0, absences=50).give_up is None
+        assert decide(self.POLICY, 0, ABSENT, age=90.5, absences=50).give_up is GiveUp.EXPIRED
+
+    def test_one_attempt_is_one_attempt(self):
+        assert decide(RetryPolicy.none(), 1).give_up is GiveUp.ATTEMPTS
+
+    @pytest.mark.parametrize("seconds", [0.5, 5.0, 99.0])
+    def test_retry_after_takes_the_place_of_the_wait(self, seconds):
+        outcome = Outcome(Kind.FAILED, retry_after=seconds)
+        assert decide(self.POLICY, 2, outcome, chance=0.3) == RetryDecision(seconds)
+
+    def test_one_that_asks_for_no_wait_makes_no_tight_loop(self):
+        outcome = Outcome(Kind.FAILED, retry_after=0.0)
+        assert decide(self.POLICY, 2, outcome) == RetryDecision(2.0)
+
+    def test_one_beyond_the_events_age_ends_it(self):
+        outcome = Outcome(Kind.FAILED, retry_after=101.0)
+        assert decide(self.POLICY, 1, outcome).give_up is GiveUp.EXPIRED
+
+    def test_without_a_limit_of_age_nothing_expires(self):
+        policy = RetryPolicy(max_age=math.inf)
+        assert decide(policy, 1, Outcome(Kind.FAILED, retry_after=1e12), age=1e12).give_up is None
+
+    @given(
+        st.builds(
+            lambda one, other, backoff, attempts, age: RetryPolicy(
+                attempts=attempts,
+                min_wait=min(one, other),
+                max_wait=max(one, other),
+                backoff=backoff,
+                max_age=age,
+            ),
+            WAITS,
+            WAITS,
+            st.sampled_from(Backoff),
+            st.integers(1, 100),
+            st.floats(0, exclude_min=True),
+        ),
+        st.integers(0, 200),
+        st.integers(0, 10**6),
+        st.builds(
+            Outcome, st.sampled_from(Kind), retry_after=st.none() | st.floats(0, 1e15)
+        ).filter(lambda outcome: not outcome.succeeded),
+        st.floats(-10.0, 1e9),
+        CHANCES,
+    )
+    def test_any_decision(self, policy, attempts, absences, outcome, age, chance):
+        found = policy.decide(attempts, outcome, age=age, chance=chance, absences=absences)
+        own = policy.wait(max(1, attempts + absences), chance)
+        wait = outcome.retry_after or own
+        if outcome.kind not in {Kind.FAILED, Kind.ABSENT}:
+            assert found.give_up is GiveUp.REFUSED
+        elif outcome.kind is Kind.FAILED and attempts >= policy.attempts:
+            assert found.give_up is GiveUp.ATTEMPTS
+        else:
+            assert (found.give_up is GiveUp.EXPIRED) == (age + wait > policy.max_age)
+        if found.give_up is None:
+            assert found.wait >= (outcome.retry_after or 0.0), "undercut"
+            assert 0 <= found.wait <= max(policy.max_wait, outcome.retry_after or 0.0)
+            assert math.isfinite(found.wait)
+
+    @given(POLICIES, CHANCES)
+    def test_nothing_is_called_more_often_than_the_policy_says(self, policy, chance):
+        calls = 1
+        while decide(policy, calls, chance=chance).give_up is None and calls < 1000:
+            calls += 1
+        assert calls <= policy.attempts
 
 
 def test_none_makes_one_attempt():
@@ -146,6 +244,25 @@ def test_a_bad_value_is_named_with_a_right_one(options, message):
     with pytest.raises(ConfigError) as caught:
         RetryPolicy(**options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("attempt", "did you mean 'attempts'?"),
+        ("maxwait", "did you mean 'max_wait'?"),
+        ("xyz", "known: attempts, min_wait, max_wait, backoff, codes, max_age"),
+    ],
+)
+def test_an_unknown_option_gets_the_nearest_right_one(option, hint):
+    with pytest.raises(ConfigError) as caught:
+        RetryPolicy(**{option: 1})
+    assert str(caught.value) == f"RetryPolicy has no option {option!r}; {hint}"
+
+
+def test_options_go_by_name():
+    with pytest.raises(ConfigError, match=r"takes its options by name, got 1 without one"):
+        RetryPolicy(3)
 
 
 def test_an_event_may_be_tried_for_ever():
