@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import msgspec
@@ -84,7 +85,7 @@ def outcome_of(
         return DELIVERED if invocation is Invocation.SYNC else ACCEPTED
     from_gateway = "x-openfaas-internal" in headers
     said = f"{status} {_excerpt(body)}".rstrip()
-    if _is_absent(status, body, from_gateway=from_gateway):
+    if _is_absent(status, body):
         return Outcome(Kind.ABSENT, said, status)
     if invocation is Invocation.ASYNC:
         if status == 404 and body.startswith(_PAGE_NOT_FOUND):
@@ -95,15 +96,12 @@ def outcome_of(
     # The gateway answers 502 without a body where nobody answered it (contract, 5.3).
     nobody_answered = from_gateway or (status == 502 and not body)
     again = status in _TRIED_AGAIN or 500 <= status <= 599 if codes is None else status in codes
+    # Even where the function would refuse with such a status, it may be the gateway's.
+    may_be_outage = nobody_answered or status in _GATEWAY_STATUSES
     if not again and not nobody_answered:
-        return Outcome(Kind.REFUSED, said, status)
-    return Outcome(
-        Kind.FAILED,
-        said,
-        status,
-        retry_after=retry_after(headers.get("retry-after"), now),
-        may_be_outage=nobody_answered or status in _GATEWAY_STATUSES,
-    )
+        return Outcome(Kind.REFUSED, said, status, may_be_outage=may_be_outage)
+    wait = retry_after(headers.get("retry-after"), now)
+    return Outcome(Kind.FAILED, said, status, retry_after=wait, may_be_outage=may_be_outage)
 
 
 def outcome_of_error(error: ConnectorError) -> Outcome:
@@ -114,9 +112,9 @@ def outcome_of_error(error: ConnectorError) -> Outcome:
     return Outcome(Kind.FAILED, str(error), may_be_outage=True)
 
 
-def _is_absent(status: int, body: bytes, *, from_gateway: bool) -> bool:
+def _is_absent(status: int, body: bytes) -> bool:
     if status == 503:
-        return from_gateway and body.startswith(_NO_ENDPOINTS)
+        return body.startswith(_NO_ENDPOINTS)
     return status == 404 and body.startswith(_NOT_FOUND)
 
 
@@ -128,9 +126,11 @@ def retry_after(value: str | None, now: float) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:_LONGEST_NUMBER])
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+        time = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
+    # The format of asctime names no zone, and means UTC like the others (RFC 9110, 5.6.7).
+    return max(0.0, (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() - now)
 
 
 def _excerpt(body: bytes) -> str:
