@@ -6,43 +6,29 @@
 `faas_connector.sync.Controller` is the same for programs without an event loop.
 """
 
-from faas_connector._version import __version__
-from faas_connector.auth import BasicAuth, BearerToken
-from faas_connector.config import ControllerConfig, Limits, Timeouts
-from faas_connector.contract import FunctionContract
-from faas_connector.controller import Controller
-from faas_connector.errors import ConfigError, ConnectorError, GatewayError, TransportError
-from faas_connector.event import Event
-from faas_connector.headers import Headers
-from faas_connector.matching import TopicMatcher
-from faas_connector.names import FunctionName, Invocation
-from faas_connector.response import InvokerResponse, LogResponses
-from faas_connector.retry import RetryPolicy
-from faas_connector.source import Delivery, Source
-from faas_connector.topic_map import TopicMap
+from __future__ import annotations
 
-__all__ = [
-    "BasicAuth",
-    "BearerToken",
-    "ConfigError",
-    "ConnectorError",
-    "Controller",
-    "ControllerConfig",
-    "Delivery",
-    "Event",
-    "FunctionContract",
-    "FunctionName",
-    "GatewayError",
-    "Headers",
-    "Invocation",
-    "InvokerResponse",
-    "Limits",
-    "LogResponses",
-    "RetryPolicy",
-    "Source",
-    "Timeouts",
-    "TopicMap",
-    "TopicMatcher",
-    "TransportError",
-    "__version__",
-]
+import importlib
+
+TYPE_CHECKING = False  # the name is what type checkers look at; importing typing takes its time
+if TYPE_CHECKING:
+    from faas_connector._public import *  # noqa: F403  # it has an __all__
+
+
+def _load(name: str) -> object:
+    """Load all public names when the first is asked for: the command line is up without them."""
+    if name in {"__all__", "__version__"} or not name.startswith("_"):
+        public = importlib.import_module("faas_connector._public")
+        globals().update({each: getattr(public, each) for each in ("__all__", *public.__all__)})
+    if name in globals():
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+
+
+def _names() -> list[str]:
+    _load("__all__")
+    return sorted(globals())
+
+
+if not TYPE_CHECKING:  # for type checkers there are the names above and no others
+    __getattr__, __dir__ = _load, _names

@@ -119,27 +119,56 @@ def test_there_are_examples():
 
 
 @functools.cache
-def loaded():
-    """Every module that `import faas_connector` brings with it."""
-    code = "import sys; known = set(sys.modules); import faas_connector; "
-    code += "print(*set(sys.modules) - known)"
+def loaded(code):
+    """Every module that this code brings with it."""
+    code = f"import sys; known = set(sys.modules); {code}; print(*set(sys.modules) - known)"
     command = [sys.executable, "-I", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=25)
     return frozenset(done.stdout.split())
 
 
-def test_importing_it_brings_no_tool_of_the_commands():
+def loaded_by_a_name():
+    return loaded("from faas_connector import Event")
+
+
+def test_importing_it_loads_nothing_before_a_name_is_asked_for():
+    brought = loaded("import faas_connector")
+    ours = {name for name in brought if name.startswith("faas_connector")}
+    assert ours == {"faas_connector"}
+    assert not brought & {"asyncio", "dataclasses", "logging", "msgspec", "ssl"}
+
+
+def test_every_name_is_there_and_listed():
+    fresh = "import faas_connector as f; print(dir(f), f.__version__, f.Event, hasattr(f, '_x'))"
+    command = [sys.executable, "-I", "-c", fresh]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=25)
+    assert all(repr(name) in done.stdout for name in PUBLIC)
+    assert done.stdout.endswith(f"{faas_connector.__version__} {faas_connector.Event} False\n")
+
+
+def test_a_name_that_is_not_there_is_named():
+    with pytest.raises(AttributeError, match="module 'faas_connector' has no attribute 'Evnt'"):
+        _ = faas_connector.Evnt
+    with pytest.raises(ImportError, match="cannot import name 'Evnt'"):
+        exec("from faas_connector import Evnt", {})
+
+
+def test_a_module_is_no_name_but_can_be_taken_as_one():
+    loaded("from faas_connector import errors; errors.ConfigError")
+
+
+def test_its_names_bring_no_tool_of_the_commands():
     heavy = {"click", "yaml", "uvloop", "sqlite3", "aiohttp", "h11", "http", "unittest"}
-    assert not loaded() & heavy
+    assert not loaded_by_a_name() & heavy
 
 
-def test_importing_it_brings_nothing_but_msgspec():
-    tops = {name.partition(".")[0] for name in loaded()}
+def test_its_names_bring_nothing_but_msgspec():
+    tops = {name.partition(".")[0] for name in loaded_by_a_name()}
     msgspec_s_own = "typing_extensions"  # taken along where it is there
     assert tops - sys.stdlib_module_names <= {"faas_connector", "msgspec", msgspec_s_own}
     assert "msgspec" in tops
 
 
-def test_importing_it_leaves_the_upper_floors_alone():
+def test_its_names_leave_the_upper_floors_alone():
     upper = ("cli", "local", "testing", "sources", "stores", "observability")
-    assert not loaded() & {f"faas_connector.{floor}" for floor in upper}
+    assert not loaded_by_a_name() & {f"faas_connector.{floor}" for floor in upper}
