@@ -11,13 +11,13 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from faas_connector._version import __version__
 from faas_connector.cli import failures
 from faas_connector.cli.command import DEBUG, HELP_SETTINGS, State
+from faas_connector.cli.interrupts import INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,6 @@ def app(ctx: click.Context) -> None:
         ctx.exit(failures.WRONG_USE)
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line, and exit with its status."""
-    sys.exit(run(arguments))
-
-
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -132,7 +127,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         status = app.main(arguments, prog_name="faas-connector", obj=state, standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
-        return 0 if state.until_interrupted else failures.INTERRUPTED
+        return 0 if state.until_interrupted else INTERRUPTED
     except Exception as error:
         if all(
             isinstance(each, BrokenPipeError | _NobodyReadsError) for each in failures.leaves(error)

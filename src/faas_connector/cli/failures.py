@@ -13,8 +13,6 @@ from faas_connector.errors import ConfigError, ConnectorError, GatewayAuthError
 FAILED = 1
 """Something failed, or nothing matched."""
 WRONG_USE = 2
-INTERRUPTED = 130
-"""128 and the number of SIGINT, as shells report it."""
 
 HOW_TO_LOG_IN = (
     "Get the password. Kubernetes: kubectl get secret -n openfaas basic-auth "

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from faas_connector.contract import FunctionContract
+if TYPE_CHECKING:  # `--help` does without
+    from faas_connector.contract import FunctionContract
 
 
 def table(rows: Iterable[Sequence[str]]) -> str:

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
+from faas_connector.cli.interrupts import raise_again
+
 T = TypeVar("T")
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -16,6 +18,8 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def run(main: Coroutine[object, object, T]) -> T:
     """Run to the end; Ctrl-C cancels it and raises KeyboardInterrupt."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.get_loop()
+        raise_again()
         return runner.run(main)
 
 
