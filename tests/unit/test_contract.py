@@ -102,12 +102,12 @@ def pairs(values):
 ANNOTATED = st.lists(pairs(GOOD), max_size=8).map(dict)
 
 
-def settings(contract):
-    """Everything but the problems."""
+def settings(contract, but=None):
+    """Everything but the problems, and `but` one field."""
     return {
         field: getattr(contract, field)
         for field in FunctionContract.__struct_fields__
-        if field != "problems"
+        if field not in {"problems", but}
     }
 
 
@@ -203,9 +203,10 @@ class TestAnyInput:
         assert contract.name == NAME
         assert len(set(contract.topics)) == len(contract.topics)
         assert all(topic and topic == topic.strip() for topic in contract.topics)
-        for each in contract.problems:
-            assert annotations[each.key] == each.value
-            assert str(each).isprintable()
+        for last in (None, contract):
+            for each in read(annotations, delimiter=delimiter, matcher=matcher, last=last).problems:
+                assert annotations[each.key] == each.value
+                assert str(each).isprintable()
 
     @given(ANNOTATED, pairs(BAD))
     @example({"com.openfaas.retry.max_wait": "1s"}, ("com.openfaas.retry.min_wait", "soon"))
@@ -213,7 +214,7 @@ class TestAnyInput:
         key, value = wrong
         others = {name: text for name, text in annotations.items() if name != key}
         without, beside = read(others), read({**others, key: value})
-        assert settings(beside) == settings(without)
+        assert settings(beside, but=BY_KEY[key].field) == settings(without, but=BY_KEY[key].field)
         (added,) = [each for each in beside.problems if each not in without.problems]
         assert (added.key, added.value) == wrong
 
@@ -231,8 +232,12 @@ class TestAnyInput:
         (found,) = read({key: value}).problems
         assert found.key == key
         assert found.reason.endswith(f", got {value!r}; for example '{BY_KEY[key].example}'")
-        assert str(found) == f"annotation {key}: {found.reason}"
-        assert settings(read({key: value})) == settings(FunctionContract(NAME))
+        assert str(found) == f"annotation {key}: {found.reason}" + (
+            f"; {found.holds}" if found.holds else ""
+        )
+        field = BY_KEY[key].field
+        contract = read({key: value})
+        assert settings(contract, but=field) == settings(FunctionContract(NAME), but=field)
 
     @pytest.mark.parametrize(
         ("key", "value"), [(key, value) for key, values in GOOD.items() for value in values]
@@ -293,7 +298,7 @@ class TestMessages:
         ],
     )
     def test_of_a_value(self, key, value, message):
-        assert problem({key: value}) == f"annotation {key}: {message}"
+        assert read({key: value}).problems[0].reason == message
 
     def test_a_password_in_a_url_is_masked(self):
         text = problem({"faas-connector.local.url": "http://admin:s3cret@fn:port"})
@@ -423,7 +428,8 @@ class TestContradictions:
         assert contract.timeout == 5.0
         assert problem(annotations) == (
             "annotation com.openfaas.retry.min_wait: is longer than com.openfaas.retry.max_wait, "
-            "got '1m' and '30s'; for example '1s' and '30s'"
+            "got '1m' and '30s'; for example '1s' and '30s'; "
+            "until then the setting of the connector holds"
         )
 
     def test_equal_waits_are_fine(self):
@@ -437,7 +443,8 @@ class TestContradictions:
         assert (contract.order, contract.mode) == (None, Invocation.ASYNC)
         assert problem(annotations) == (
             "annotation faas-connector.order: contradicts faas-connector.mode 'async', got 'key': "
-            "the gateway's queue keeps no order; remove one of them"
+            "the gateway's queue keeps no order; remove one of them; "
+            "until then it has no effect"
         )
 
     @pytest.mark.parametrize(("order", "mode"), [("key", "sync"), ("none", "async")])
@@ -445,9 +452,156 @@ class TestContradictions:
         assert not read({"faas-connector.order": order, "faas-connector.mode": mode}).problems
 
 
+LAST = {
+    "faas-connector.mode": "sync",
+    "faas-connector.timeout": "1m30s",
+    "faas-connector.concurrency": "4",
+    "faas-connector.order": "none",
+    "faas-connector.dead-letter": "off",
+    "com.openfaas.retry.attempts": "7",
+    "com.openfaas.retry.codes": "503,429",
+    "com.openfaas.retry.min_wait": "250ms",
+    "com.openfaas.retry.max_wait": "0s",
+}
+
+
+class TestWhatHoldsMeanwhile:
+    @pytest.mark.parametrize(
+        ("key", "field", "strict", "holds"),
+        [
+            ("faas-connector.order", "order", Order.KEY, "it is key"),
+            ("faas-connector.concurrency", "concurrency", 1, "it is 1"),
+            ("faas-connector.dead-letter", "dead_letter", True, "it is on"),
+            ("faas-connector.mode", "mode", None, "the setting of the connector holds"),
+            ("faas-connector.timeout", "timeout", None, "the setting of the connector holds"),
+            (
+                "com.openfaas.retry.attempts",
+                "retry_attempts",
+                None,
+                "the setting of the connector holds",
+            ),
+        ],
+    )
+    def test_of_a_function_that_was_never_right_the_strict_side(self, key, field, strict, holds):
+        contract = read({key: "wrong"})
+        assert getattr(contract, field) == strict
+        (found,) = contract.problems
+        assert found.holds == f"until then {holds}"
+
+    @pytest.mark.parametrize(
+        ("key", "stays"),
+        [
+            ("faas-connector.mode", "sync"),
+            ("faas-connector.timeout", "90s"),
+            ("faas-connector.concurrency", "4"),
+            ("faas-connector.order", "none"),
+            ("faas-connector.dead-letter", "off"),
+            ("com.openfaas.retry.attempts", "7"),
+            ("com.openfaas.retry.codes", "429,503"),
+            ("com.openfaas.retry.min_wait", "0.25s"),
+            ("com.openfaas.retry.max_wait", "0s"),
+        ],
+    )
+    def test_of_one_that_was_right_its_last_good_value(self, key, stays):
+        last = read({key: LAST[key]})
+        assert not last.problems
+        contract = read({key: "wrong"}, last=last)
+        assert settings(contract) == settings(last)
+        assert contract.problems[0].holds == f"until then it stays {stays}"
+        again = read({key: "worse"}, last=contract)
+        assert settings(again) == settings(last), "and the time after"
+
+    def test_the_annotation_taken_away_ends_it(self):
+        last = read({"faas-connector.order": "wrong"})
+        assert read({}, last=last) == FunctionContract(NAME)
+
+    @pytest.mark.parametrize("key", ["schedule", "com.openfaas.queue", "faas-connector.local.url"])
+    def test_of_what_others_read_nothing_is_said(self, key):
+        assert read({key: " "}, last=read({})).problems[0].holds == ""
+
+    def test_nothing_is_kept_that_contradicts_what_is_right_now(self):
+        last = read({"com.openfaas.retry.min_wait": "20s"})
+        contract = read(
+            {"com.openfaas.retry.min_wait": "?", "com.openfaas.retry.max_wait": "10s"}, last=last
+        )
+        assert (contract.retry_min_wait, contract.retry_max_wait) == (None, 10.0)
+        assert contract.problems[0].holds == "until then the setting of the connector holds"
+
+    def test_waits_that_contradict_keep_the_last_good_one(self):
+        last = read({"com.openfaas.retry.min_wait": "2s"})
+        contract = read(
+            {"com.openfaas.retry.min_wait": "1m", "com.openfaas.retry.max_wait": "30s"}, last=last
+        )
+        assert (contract.retry_min_wait, contract.retry_max_wait) == (2.0, 30.0)
+
+    @pytest.mark.parametrize("order", ["wrong", "key"])
+    def test_an_asynchronous_function_never_falls_to_order(self, order):
+        annotations = {"faas-connector.order": order, "faas-connector.mode": "async"}
+        for last in (None, read({"faas-connector.order": "key"})):
+            contract = read(annotations, last=last)
+            assert (contract.mode, contract.order) == (Invocation.ASYNC, None)
+            assert [each.holds for each in contract.problems] == ["until then it has no effect"]
+
+    def test_a_mode_that_is_kept_decides_about_the_order(self):
+        last = read({"faas-connector.mode": "async"})
+        contract = read({"faas-connector.order": "key", "faas-connector.mode": "?"}, last=last)
+        assert (contract.mode, contract.order) == (Invocation.ASYNC, None)
+        assert [each.key for each in contract.problems] == [
+            "faas-connector.mode",
+            "faas-connector.order",
+        ]
+
+    @pytest.mark.parametrize(
+        ("annotations", "topics", "holds"),
+        [
+            ({"topic": ","}, ("a/#", "b", "c", "d"), "'a/#, b, c and 1 more' of before stays"),
+            ({"topic": "a/#/x,b,e"}, ("b", "e", "a/#", "c", "d"), "'a/#, c, d' of before stays"),
+            ({"topic": "a/#,b,c,d,#/"}, ("a/#", "b", "c", "d"), ""),
+            ({"faas-connector.topics": "#/ a/# b c"}, ("a/#", "b", "c", "d"), "'d' of before"),
+        ],
+    )
+    def test_topics_of_before_stay_while_some_are_wrong(self, annotations, topics, holds):
+        last = read({"topic": "a/#,b,c,d"}, matcher=TopicMatcher.MQTT)
+        contract = read(annotations, matcher=TopicMatcher.MQTT, last=last)
+        assert contract.topics == topics
+        assert contract.problems[0].holds.startswith(f"until then {holds}" if holds else holds)
+
+    @pytest.mark.parametrize("annotations", [{}, {"topic": "z"}, {"topic": "z", "topcs": "a"}])
+    def test_but_not_when_none_of_them_is(self, annotations):
+        last = read({"topic": "a,b"})
+        contract = read(annotations, last=last)
+        assert contract.topics == (("z",) if annotations else ())
+        assert all(not each.holds for each in contract.problems)
+
+    @given(ANNOTATED, ANNOTATED, st.lists(pairs(BAD), max_size=4).map(dict))
+    def test_whatever_comes_each_setting_is_the_last_good_the_strict_or_none(
+        self, before, after, wrong
+    ):
+        last = read(before)
+        contract = read({**after, **wrong}, last=last)
+        alone = read({key: value for key, value in after.items() if key not in wrong})
+        for annotation in ANNOTATIONS:
+            field = annotation.field
+            if field in {None, "topics"}:
+                continue
+            value = getattr(contract, field)
+            if annotation.key in wrong:
+                assert value in {getattr(last, field), annotation.strict, None}
+            elif field not in {"order", "retry_min_wait"}:
+                assert value == getattr(alone, field)
+        assert (
+            contract.mode is Invocation.SYNC
+            or contract.order is not Order.KEY
+            or (contract.mode is None)
+        )
+        assert (contract.retry_min_wait or 0.0) <= (
+            float("inf") if contract.retry_max_wait is None else contract.retry_max_wait
+        )
+
+
 def test_what_is_remembered_of_foreign_keys_is_bounded():
-    from faas_connector import contract
+    from faas_connector import annotations
 
     for number in range(4200):
         read({f"example.com/{number}": "x"})
-    assert contract._misspelt.cache_info().currsize <= 4096
+    assert annotations._reason.cache_info().currsize <= 4096
