@@ -19,6 +19,7 @@ from faas_connector.local.function import Answer, Call, FunctionAbortedError
 from faas_connector.local.gateway import LocalGateway
 from faas_connector.local.listener import PortInUseError
 from faas_connector.local.server import ServerLimits
+from faas_connector.testing.fault_proxy import Cut, FaultProxy, Way
 from faas_connector.testing.memory_broker import MemoryDelivery
 from faas_connector.testing.memory_source import MemorySource
 from faas_connector.testing.threaded import ThreadedGateway
@@ -26,7 +27,9 @@ from faas_connector.testing.threaded import ThreadedGateway
 __all__ = [
     "Answer",
     "Call",
+    "Cut",
     "Fault",
+    "FaultProxy",
     "FinishedCall",
     "FunctionAbortedError",
     "LocalFunction",
@@ -37,4 +40,5 @@ __all__ = [
     "Received",
     "ServerLimits",
     "ThreadedGateway",
+    "Way",
 ]
