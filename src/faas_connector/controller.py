@@ -228,10 +228,15 @@ class Controller:
         finally:
             self._engine = None
 
-    def stop(self) -> None:
-        """End the run: read nothing more, settle what is in hand within `timeouts.drain`."""
+    def stop(self) -> bool:
+        """End the run: read nothing more, settle what is in hand within `timeouts.drain`.
+
+        Returns:
+            Whether there is a run.
+        """
         if self._engine is not None:
             self._engine.stop()
+        return self._engine is not None
 
     async def refresh(self) -> TopicMap:
         """Ask the gateway for its functions now.

@@ -1,0 +1,417 @@
+"""A run against the local gateway: delivered, retried, kept, settled once."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from faas_connector import (
+    ConfigError,
+    ConnectorError,
+    Controller,
+    ControllerConfig,
+    Event,
+    Limits,
+    RetryPolicy,
+    Timeouts,
+)
+from faas_connector.config import OnFailure, Unmatched
+from faas_connector.errors import StoreError
+from faas_connector.source import Delivery, Guarantee, Settling, SourceTraits
+from faas_connector.store import Query, Reason, State
+from faas_connector.stores.memory import MemoryStore
+from faas_connector.supervisor import Scoped
+from faas_connector.testing import Fault, LocalFunction, LocalGateway, MemorySource
+
+QUICK = RetryPolicy(attempts=3, min_wait=0.01, max_wait=0.02)
+BY_POSITION = SourceTraits(
+    guarantee=Guarantee.AT_LEAST_ONCE, settling=Settling.BY_POSITION, ordered=True
+)
+
+
+def function(name, topic="orders", **annotations):
+    keys = {f"faas-connector.{key.replace('_', '-')}": each for key, each in annotations.items()}
+    return LocalFunction(name=name, annotations={"topic": topic, **keys})
+
+
+def config(gateway, **settings):
+    return ControllerConfig(gateway_url=gateway.url, **{"retry": QUICK, **settings})
+
+
+def publish(source, count, **fields):
+    for number in range(count):
+        source.publish(Event("orders", b"%d" % number, **fields))
+
+
+async def dead(store):
+    return await store.select(Query(state=State.DEAD))
+
+
+async def parked(store):
+    return await store.select(Query(state=State.PARKED))
+
+
+def bodies(calls):
+    return sorted(int(call.body) for call in calls)
+
+
+async def eventually(condition, within=5.0):
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def run_to_end(settings, *sources, store=None):
+    for source in sources:
+        source.end()
+    async with Controller(settings) as controller:
+        return await controller.run(*sources, store=store)
+
+
+@pytest.mark.parametrize("traits", [None, BY_POSITION], ids=["individual", "by position"])
+async def test_every_event_reaches_every_function_and_is_settled_once(traits):
+    source = MemorySource(**({"traits": traits} if traits else {}))
+    publish(source, 300, id="the same")
+    async with LocalGateway(functions=[function("one"), function("two")]) as gateway:
+        assert await run_to_end(config(gateway), source, store=MemoryStore())
+        for name in ("one", "two"):
+            assert bodies(gateway.received_by(name)) == list(range(300))
+    assert len(source.acked) == 300
+    assert source.violations == []
+
+
+async def test_a_call_says_what_it_is():
+    source = MemorySource()
+    source.publish(Event("orders", b"1", {"X-Own": "1", "Authorization": "no"}, id="e-1"))
+    async with LocalGateway(functions=[function("one")]) as gateway:
+        gateway.inject(Fault(target="function/one", status=500, times=1))
+        await run_to_end(config(gateway), source, store=MemoryStore())
+        first, second = gateway.received
+    assert [call.header("X-Event-Attempt") for call in (first, second)] == ["1", "2"]
+    assert first.header("X-Call-Id") == second.header("X-Call-Id")
+    assert first.header("X-Idempotency-Key") == first.header("X-Call-Id")
+    assert first.header("X-Event-Id") == "e-1"
+    assert first.header("X-Own") == "1"
+    assert first.header("Authorization") is None
+
+
+async def test_only_what_failed_is_tried_again():
+    source = MemorySource()
+    publish(source, 1)
+    async with LocalGateway(functions=[function("good"), function("bad")]) as gateway:
+        gateway.inject(Fault(target="function/bad", status=500, times=2))
+        await run_to_end(config(gateway), source, store=MemoryStore())
+        assert len(gateway.received_by("good")) == 1
+        assert len(gateway.received_by("bad")) == 3
+    assert len(source.acked) == 1
+
+
+async def test_what_fails_for_good_is_a_dead_letter():
+    source, store = MemorySource(), MemoryStore()
+    source.publish(Event("orders", b"\x00\xff", {"X-Own": "1"}, id="e-1", key="k"))
+    async with LocalGateway(functions=[function("bad")]) as gateway:
+        gateway.inject(Fault(target="function/bad", status=500, body=b"sorry"))
+        await run_to_end(config(gateway), source, store=store)
+        assert len(gateway.received) == 3
+    [letter] = await dead(store)
+    assert (letter.reason, letter.status, letter.attempts) == (Reason.ATTEMPTS, 500, 3)
+    assert letter.event == Event("orders", b"\x00\xff", {"X-Own": "1"}, id="e-1", key="k")
+    assert (str(letter.function), letter.answer) == ("bad.openfaas-fn", b"sorry")
+    assert len(source.acked) == 1
+
+
+async def test_a_refusal_is_not_tried_again():
+    source, store = MemorySource(), MemoryStore()
+    publish(source, 1)
+    async with LocalGateway(functions=[function("bad")]) as gateway:
+        gateway.inject(Fault(target="function/bad", status=400))
+        await run_to_end(config(gateway), source, store=store)
+        assert len(gateway.received) == 1
+    [letter] = await dead(store)
+    assert letter.reason is Reason.REFUSED
+
+
+async def test_a_function_may_ask_for_no_dead_letters(caplog):
+    source, store = MemorySource(), MemoryStore()
+    publish(source, 1)
+    async with LocalGateway(functions=[function("bad", dead_letter="off")]) as gateway:
+        gateway.inject(Fault(target="function/bad", status=400))
+        await run_to_end(config(gateway), source, store=store)
+    assert await dead(store) == []
+    assert len(source.acked) == 1
+    assert "dropped: bad.openfaas-fn, refused: 400" in caplog.text
+
+
+async def test_a_long_retry_after_parks_the_event():
+    source, store = MemorySource(), MemoryStore()
+    publish(source, 1)
+    async with LocalGateway(functions=[function("busy")]) as gateway:
+        fault = Fault(target="function/busy", status=429, headers=(("Retry-After", "300"),))
+        gateway.inject(fault)
+        await run_to_end(config(gateway), source, store=store)
+    [entry] = await parked(store)
+    assert (entry.reason, entry.attempts) == (Reason.BACKOFF, 1)
+    assert 299 <= entry.due - entry.last <= 301
+    assert len(source.acked) == 1
+
+
+async def test_what_is_parked_is_delivered_when_it_is_due():
+    source, store = MemorySource(), MemoryStore()
+    publish(source, 20)
+    async with LocalGateway(functions=[function("busy")]) as gateway:
+        gateway.inject(
+            Fault(target="function/busy", status=429, headers=(("Retry-After", "1"),), times=5)
+        )
+        settings = config(gateway, park_after=0.5)
+        async with Controller(settings) as controller:
+            running = asyncio.create_task(controller.run(source, store=store))
+            await gateway.wait_received(25, within=10)
+            controller.stop()
+            assert await running
+        answered = {call.body for call in gateway.received}
+    assert len(answered) == 20
+    assert await parked(store) == []
+    assert len(source.acked) == 20
+
+
+async def test_an_outage_is_waited_out_and_charged_to_nobody():
+    source, store = MemorySource(), MemoryStore()
+    async with LocalGateway(functions=[function("one")]) as gateway:
+        async with Controller(config(gateway)) as controller:
+            running = asyncio.create_task(controller.run(source, store=store))
+            await gateway.down()
+            publish(source, 200)
+            await source.wait_until(lambda: len(source.unsettled) == 200)
+            await gateway.up()
+            await source.drained(within=15)
+            controller.stop()
+            assert await running
+        assert bodies(gateway.received) == list(range(200))
+    assert await dead(store) == []
+
+
+async def test_a_redelivery_while_it_runs_starts_no_second_call():
+    source = MemorySource()
+    publish(source, 1)
+    async with LocalGateway(functions=[function("slow")]) as gateway:
+        gateway.inject(Fault(target="function/slow", delay=0.5))
+        async with Controller(config(gateway)) as controller:
+            running = asyncio.create_task(controller.run(source, store=MemoryStore()))
+            await source.wait_until(lambda: source.unsettled)
+            source.break_connection()
+            await source.drained()
+            controller.stop()
+            assert await running
+        assert len(gateway.received) == 1
+    assert source.opened == 2
+    assert source.violations == []
+
+
+async def test_a_stop_settles_what_is_in_hand():
+    source = MemorySource()
+    publish(source, 50)
+    async with LocalGateway(functions=[function("slow")]) as gateway:
+        gateway.inject(Fault(target="function/slow", delay=0.2))
+        limits = Limits(max_in_flight=8, max_unsettled=16)
+        async with Controller(config(gateway, limits=limits)) as controller:
+            running = asyncio.create_task(controller.run(source, store=MemoryStore()))
+            await gateway.wait_received(1)
+            controller.stop()
+            assert await running
+        done = len(gateway.received)
+    assert 8 <= done <= 16 + 1
+    assert len(source.acked) == done
+    assert source.kept == 50 - done
+    assert source.max_unsettled <= 17
+
+
+async def test_a_drain_that_takes_too_long_hands_back():
+    source = MemorySource()
+    publish(source, 4)
+    async with LocalGateway(functions=[function("slow")]) as gateway:
+        gateway.inject(Fault(target="function/slow", delay=20.0))
+        timeouts = Timeouts(drain=0.2)
+        async with Controller(config(gateway, timeouts=timeouts)) as controller:
+            running = asyncio.create_task(controller.run(source, store=MemoryStore()))
+            await source.wait_until(lambda: len(source.unsettled) == 4)
+            controller.stop()
+            assert not await running
+    assert len(source.nacked) == 4
+    assert source.kept == 4
+
+
+async def test_an_abort_leaves_what_is_in_hand_unsettled():
+    source = MemorySource()
+    publish(source, 4)
+    async with LocalGateway(functions=[function("slow")]) as gateway:
+        gateway.inject(Fault(target="function/slow", delay=20.0))
+        async with Controller(config(gateway)) as controller:
+            running = asyncio.create_task(controller.run(source, store=MemoryStore()))
+            await source.wait_until(lambda: len(source.unsettled) == 4)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+    assert source.acked == source.nacked == []
+    assert source.kept == 4
+
+
+async def test_events_of_a_key_reach_an_ordered_function_one_after_another():
+    source = MemorySource()
+    for number in range(40):
+        source.publish(Event("orders", b"%d" % number, key=str(number % 4)))
+    async with LocalGateway(functions=[function("ordered", order="key")]) as gateway:
+        gateway.inject(Fault(target="function/ordered", status=503, times=6))
+        await run_to_end(config(gateway), source, store=MemoryStore())
+        answered = [int(call.body) for call in gateway.received]
+    for key in range(4):
+        own = [number for number in answered if number % 4 == key]
+        assert own == sorted(own)
+        assert set(own) == set(range(key, 40, 4))
+
+
+async def test_a_store_that_fails_holds_up_what_needs_it_and_recovers(caplog):
+    source, store = MemorySource(), MemoryStore()
+    publish(source, 3)
+    async with LocalGateway(functions=[function("bad")]) as gateway:
+        gateway.inject(Fault(target="function/bad", status=400))
+        async with Controller(config(gateway)) as controller:
+            store.fail_with = StoreError("the disk is full")
+            with pytest.raises(StoreError):
+                await controller.run(source, store=store)
+            store.fail_with = None
+            running = asyncio.create_task(controller.run(source, store=store))
+            await source.drained()
+            store.fail_with = StoreError("the disk is full")
+            publish(source, 1)
+            await gateway.wait_received(4)
+            await eventually(lambda: "the store fails; nothing is read" in caplog.text)
+            assert len(source.acked) == 3
+            store.fail_with = None
+            await source.drained()
+            controller.stop()
+            assert await running
+    assert len(await dead(store)) == 4
+
+
+@pytest.mark.parametrize(
+    ("policy", "state"),
+    [(Unmatched.ACK, None), (Unmatched.HOLD, State.PARKED), (Unmatched.DEAD_LETTER, State.DEAD)],
+)
+async def test_what_nobody_asks_for(policy, state):
+    source, store = MemorySource(), MemoryStore()
+    source.publish(Event("nobody", b""))
+    async with LocalGateway(functions=[function("one")]) as gateway:
+        await run_to_end(config(gateway, unmatched=policy), source, store=store)
+    assert len(source.acked) == 1
+    counts = await store.counts()
+    assert (counts.parked, counts.dead) == (state is State.PARKED, state is State.DEAD)
+
+
+async def test_what_is_no_event_is_a_dead_letter():
+    acked = []
+
+    class Damaged(Delivery):
+        async def ack(self):
+            acked.append(self)
+
+    class Source:
+        name = "damaged"
+        traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
+
+        @asynccontextmanager
+        async def open(self, session):
+            async def deliveries():
+                yield Damaged(Event("orders", b"\xff"), damage="it is no JSON")
+
+            yield deliveries()
+
+    store = MemoryStore()
+    async with LocalGateway(functions=[function("one")]) as gateway:
+        async with Controller(config(gateway)) as controller:
+            await controller.run(Source(), store=store)
+        assert gateway.received == []
+    [letter] = await dead(store)
+    assert (letter.reason, letter.what) == (Reason.UNREADABLE, "it is no JSON")
+    assert len(acked) == 1
+
+
+async def test_an_async_generator_function_is_a_source():
+    async def ticks():
+        for number in range(3):
+            yield Event("orders", b"%d" % number)
+
+    async with LocalGateway(functions=[function("one")]) as gateway:
+        async with Controller(config(gateway)) as controller:
+            assert await controller.run(ticks)
+        assert bodies(gateway.received) == [0, 1, 2]
+
+
+async def test_a_source_may_serve_some_namespaces_only():
+    here, there = MemorySource("here"), MemorySource("there")
+    publish(here, 2)
+    publish(there, 3)
+    here.end()
+    there.end()
+    functions = [
+        LocalFunction(name="one", namespace=namespace, annotations={"topic": "orders"})
+        for namespace in ("team-a", "team-b")
+    ]
+    async with LocalGateway(functions=functions, namespaces=["team-a", "team-b"]) as gateway:
+        async with Controller(config(gateway)) as controller:
+            sources = Scoped(here, ("team-a",)), Scoped(there, ("team-*",))
+            assert await controller.run(*sources, store=MemoryStore())
+        assert len(gateway.received_by("one.team-a")) == 5
+        assert len(gateway.received_by("one.team-b")) == 3
+
+
+async def test_a_source_that_fails_is_opened_again_and_disturbs_nobody():
+    flaky, steady = MemorySource("flaky"), MemorySource("steady")
+    flaky.refusals = 2
+    publish(flaky, 5)
+    publish(steady, 5)
+    async with LocalGateway(functions=[function("one")]) as gateway:
+        assert await run_to_end(config(gateway), flaky, steady, store=MemoryStore())
+    assert len(flaky.acked) == len(steady.acked) == 5
+
+
+class TestRefusals:
+    async def refusal(self, *sources, store=None, **settings):
+        async with LocalGateway(functions=[function("one")]) as gateway:
+            async with Controller(config(gateway, **settings)) as controller:
+                with pytest.raises(ConfigError) as caught:
+                    await controller.run(*sources, store=store)
+        return str(caught.value)
+
+    async def test_at_least_once_needs_a_store(self):
+        assert "there is no store to keep" in await self.refusal(MemorySource())
+
+    async def test_at_least_once_may_drop(self):
+        source = MemorySource()
+        publish(source, 1)
+        async with LocalGateway(functions=[function("bad")]) as gateway:
+            gateway.inject(Fault(target="function/bad", status=400))
+            await run_to_end(config(gateway, on_failure=OnFailure.DROP), source)
+        assert len(source.acked) == 1
+
+    async def test_at_least_once_may_stop(self):
+        source = MemorySource()
+        publish(source, 1)
+        async with LocalGateway(functions=[function("bad")]) as gateway:
+            gateway.inject(Fault(target="function/bad", status=400))
+            with pytest.raises(ConnectorError, match="on_failure is stop"):
+                await run_to_end(config(gateway, on_failure=OnFailure.STOP), source)
+        assert source.acked == []
+        assert source.kept == 1
+
+    async def test_no_source(self):
+        assert "no source to run" in await self.refusal()
+
+    async def test_two_of_one_name(self):
+        message = await self.refusal(MemorySource(), MemorySource(), store=MemoryStore())
+        assert "two sources are called 'memory'" in message
+
+    async def test_holding_needs_a_store(self):
+        assert "unmatched is 'hold'" in await self.refusal(MemorySource(), unmatched=Unmatched.HOLD)
+
+    async def test_a_class_is_no_source(self):
+        assert "is the class MemorySource" in await self.refusal(MemorySource, store=MemoryStore())
