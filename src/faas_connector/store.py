@@ -181,10 +181,10 @@ class Store(Protocol):
         held: Collection[int] = (),
         paused: Collection[FunctionName] = (),
     ) -> list[Entry]:
-        """JOURNAL entries in the order of their ids, then PARKED ones, the longest due first.
+        """JOURNAL entries, then PARKED ones that are due, each in the order of their ids.
 
-        An ordered entry comes after the earlier ordered ones of its function and key, and is left
-        out while one of them is parked and not due yet. (One that is `held` doesn't hold it back.)
+        An ordered entry is left out while an earlier ordered one of its function and key is parked
+        and not due yet. (One that is `held` doesn't hold it back.)
 
         Args:
             now: seconds since the epoch.

@@ -78,7 +78,7 @@ class MemoryStore:
         """The entries of one event of a source, in any state, without their events."""
         self._check()
         return [
-            msgspec.structs.replace(entry, event=None)
+            msgspec.structs.replace(entry, event=None, damage="")
             for entry in self._in_order()
             if (entry.source, entry.position) == (source, position)
         ]
@@ -91,7 +91,7 @@ class MemoryStore:
         held: Collection[int] = (),
         paused: Collection[FunctionName] = (),
     ) -> list[Entry]:
-        """JOURNAL entries in the order of their ids, then PARKED ones, the longest due first."""
+        """JOURNAL entries in the order of their ids, then PARKED ones."""
         self._check()
         journal = [
             entry
@@ -100,7 +100,7 @@ class MemoryStore:
             and entry.id not in held
             and entry.function not in paused
         ]
-        parked = sorted(self._parked(held, paused))
+        parked = self._parked(held, paused)
         return [*journal, *(self._entries[number] for at, number in parked if at <= now)][:limit]
 
     async def next_due(

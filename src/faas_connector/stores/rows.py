@@ -1,0 +1,181 @@
+"""An entry as a row of the database."""
+
+from __future__ import annotations
+
+import msgspec
+
+from faas_connector.names import FunctionName
+from faas_connector.store import Entry, Reason, State
+from faas_connector.stores import schema
+from faas_connector.stores.codec import Text, decode_event, encode_head, string, text
+
+Value = int | float | str | bytes | None
+Chain = tuple[str, str, Text]
+"""The function's name and namespace, and the key, whose order a parked entry keeps."""
+
+STATES = {
+    State.JOURNAL: schema.JOURNAL,
+    State.PARKED: schema.PARKED,
+    State.DEAD: schema.DEAD,
+    State.DONE: schema.DONE,
+}
+_STATES = {number: state for state, number in STATES.items()}
+
+JOURNAL_COLUMNS = "id, size, source, position, topic, key, first, last, rest, head, data"
+COLUMNS = (
+    "id, state, size, source, position, name, namespace, topic, key, ordered, due, reason, "
+    "first, last, rest, head, data"
+)
+KEPT_COLUMNS = "state, source, position, name, namespace, ordered, due, reason, first, last, rest"
+"""What changes where the stored event can't be decoded, and stays."""
+
+
+class _Rest(msgspec.Struct, frozen=True, array_like=True):
+    """What of an entry nothing is looked up by."""
+
+    call_id: str
+    attempts: int
+    calls: int
+    status: int | None
+    what: bytes
+    answer: bytes
+    damage: str
+
+
+_NO_REST = _Rest("", 0, 0, None, b"", b"", "")
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Rest)
+
+
+class Row:
+    """An entry on its way into the database."""
+
+    __slots__ = ("chain", "id", "is_verdict", "keeps_event", "size", "state", "values")
+
+    def __init__(self, entry: Entry) -> None:
+        event, function, state = entry.event, entry.function, entry.state
+        self.id = entry.id
+        self.state = STATES[state]
+        self.is_verdict = entry.position is not None and state is not State.JOURNAL
+        self.keeps_event = event is None and entry.damage != ""
+        topic = key = head = data = None
+        if event is not None:
+            topic, key = text(event.topic), None if event.key is None else text(event.key)
+            head, data = encode_head(event), event.data
+        self.size = len(head) + len(data) if head is not None and data is not None else 0
+        self.chain: Chain | None = None
+        position = None if entry.position is None else text(entry.position)
+        body = (entry.first, entry.last, _rest(entry), head, data)
+        self.values: tuple[Value, ...]
+        """All columns but the id: those of JOURNAL_COLUMNS, or of COLUMNS."""
+        if _is_plain_journal(entry):
+            self.values = (self.size, text(entry.source), position, topic, key, *body)
+            return
+        name, namespace = function or ("", "")
+        if entry.ordered and state is State.PARKED and name and key is not None:
+            self.chain = (name, namespace, key)
+        self.values = (
+            self.state, self.size, text(entry.source), position, name, namespace, topic, key,
+            entry.ordered, entry.due, entry.reason and entry.reason.value, *body,
+        )  # fmt: skip
+
+    @property
+    def is_plain_journal(self) -> bool:
+        """Whether `values` are those of JOURNAL_COLUMNS: what is accepted at a high rate."""
+        return len(self.values) == _JOURNAL_VALUES
+
+    @property
+    def kept(self) -> list[Value]:
+        """The values of KEPT_COLUMNS."""
+        return [self.values[index] for index in _KEPT_INDEXES]
+
+
+_KEPT_INDEXES = [COLUMNS.split(", ").index(column) - 1 for column in KEPT_COLUMNS.split(", ")]
+_JOURNAL_VALUES = JOURNAL_COLUMNS.count(",")
+
+
+def _is_plain_journal(entry: Entry) -> bool:
+    return (
+        entry.state is State.JOURNAL
+        and entry.function is None
+        and entry.reason is None
+        and not entry.ordered
+        and entry.due == 0.0
+        and entry.damage == ""
+    )
+
+
+def _rest(entry: Entry) -> bytes | None:
+    what = entry.what.encode("utf-8", "surrogatepass")
+    rest = _Rest(
+        entry.call_id, entry.attempts, entry.calls, entry.status, what, entry.answer, entry.damage
+    )
+    return None if rest == _NO_REST else _encoder.encode(rest)
+
+
+def entry_of(row: tuple[Value, ...], *, with_event: bool = True) -> Entry:
+    """The entry that a row of COLUMNS holds; what can't be decoded is left out, with `damage`."""
+    (number, state, _, source, position, name, namespace, topic, key, ordered, due, reason,
+     first, last, packed, head, data) = row  # fmt: skip
+    damage = list[str]()
+    rest = _NO_REST
+    event = reason_of = None
+    try:
+        reason_of = None if reason is None else Reason(string(reason))
+        rest = _NO_REST if packed is None else _decoder.decode(_blob(packed))
+    except (ValueError, msgspec.DecodeError) as error:
+        damage.append(f"how it stands can't be decoded ({error})")
+    try:
+        if with_event and (head is not None or data is not None):
+            event = decode_event(topic, key, head, data)
+    except (ValueError, msgspec.DecodeError) as error:
+        damage.append(f"the event can't be decoded ({error})")
+    if not damage and event is None and with_event and rest.damage:
+        damage.append(rest.damage)
+    return Entry(
+        id=_number(number),
+        state=_STATES[_number(state)],
+        source=_readable(source),
+        position=None if position is None else _readable(position),
+        function=FunctionName(_readable(name), _readable(namespace)) if name else None,
+        event=None if damage else event,
+        ordered=bool(ordered),
+        call_id=rest.call_id,
+        due=_float(due),
+        attempts=rest.attempts,
+        calls=rest.calls,
+        reason=reason_of,
+        status=rest.status,
+        what=rest.what.decode("utf-8", "surrogatepass"),
+        answer=rest.answer,
+        first=_float(first),
+        last=_float(last),
+        damage="; ".join(damage),
+    )
+
+
+def column_text(value: object) -> Text:
+    """Text that was read, as `text` makes it to be written."""
+    return text(string(value))
+
+
+def _blob(value: Value) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _number(value: Value) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _float(value: Value) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _readable(value: Value) -> str:
+    """As `string`, but never fails."""
+    if isinstance(value, bytes):
+        try:
+            return string(value)
+        except ValueError:
+            return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)

@@ -1,0 +1,493 @@
+"""The pending store in a SQLite database: what it has confirmed is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import queue
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from faas_connector.errors import ConnectorError, StoreError, StoreFullError
+from faas_connector.names import FunctionName
+from faas_connector.store import Entry, Query, StoreCounts
+from faas_connector.stores import schema
+from faas_connector.stores.codec import string, text
+from faas_connector.stores.failures import explained, is_of_one, needs_reopening
+from faas_connector.stores.folder import DATABASE, default_folder, prepare, run_lock
+from faas_connector.stores.rows import COLUMNS, JOURNAL_COLUMNS, STATES, Row, entry_of
+
+_T = TypeVar("_T")
+
+# Operations that share one transaction, and so one fsync.
+_MOST_GROUPED = 2000
+# Seconds to wait for another process that holds the database.
+_BUSY = 5.0
+_GIB = 1024**3
+
+
+def _insert(columns: str) -> str:
+    marks = ", ".join("?" * (columns.count(",") + 1))
+    return f"INSERT OR REPLACE INTO entries ({columns}) VALUES ({marks})"  # noqa: S608 - constants
+
+
+_INSERT, _INSERT_JOURNAL = _insert(COLUMNS), _insert(JOURNAL_COLUMNS)
+_STANDING = ("state", "source", "position", "name", "namespace", "ordered", "due", "reason",
+             "first", "last", "rest")  # fmt: skip
+_UPDATE = f"UPDATE entries SET {', '.join(f'{each} = ?' for each in _STANDING)} WHERE id = ?"  # noqa: S608 - constants
+_IDS = "(SELECT value FROM json_each(?))"
+_DUE = f"""
+    state = 1 AND due <= ? AND id NOT IN {_IDS} AND name || '.' || namespace NOT IN {_IDS}
+    AND NOT (ordered AND EXISTS (
+        SELECT 1 FROM entries p WHERE p.state = 1 AND p.ordered = 1 AND p.name = entries.name
+        AND p.namespace = entries.namespace AND p.key = entries.key
+        AND p.due > ? AND p.id < entries.id AND p.id NOT IN {_IDS}
+    ))
+    ORDER BY id LIMIT ?
+"""  # noqa: S608 - constants
+
+
+class SqliteStore:
+    """Keeps entries in a folder of its own, 0700, in files that only their owner may read.
+
+    Writes that come at a time share one transaction; each is on disk (`synchronous=FULL`) before
+    its call returns. One thread does it all; it lives inside `async with`.
+
+    Example:
+        ```python
+        async with SqliteStore("/var/lib/my-connector") as store:
+            await controller.run(source, store=store)
+        ```
+    """
+
+    def __init__(
+        self,
+        folder: Path | str | None = None,
+        *,
+        lock_wait: float | None = 60.0,
+        max_journal_bytes: int = _GIB,
+    ) -> None:
+        """Choose the folder; nothing is touched before it is entered.
+
+        Args:
+            folder: of the state; None for the user's own (`$XDG_STATE_HOME/faas-connector`, else
+                `~/.local/state/faas-connector`).
+            lock_wait: seconds to wait until no other run uses the folder; None to look at it
+                beside a run, as `dead-letters` does.
+            max_journal_bytes: of the events in the journal; further ones are refused.
+        """
+        self.folder = default_folder() if folder is None else Path(folder).expanduser()
+        self.path = self.folder / DATABASE
+        self._lock_wait = lock_wait
+        self._max_journal_bytes = max_journal_bytes
+        self._owner = uuid.uuid4().hex
+        self._stack = AsyncExitStack()
+        self._thread: _Thread | None = None
+        self._journal_bytes = 0
+        self._has_verdicts = False
+
+    async def __aenter__(self) -> Self:
+        """Open it, or make it.
+
+        Raises:
+            StoreLockedError: another run has the folder, still after `lock_wait`.
+            StoreVersionError: a newer version wrote it; it is left as it is.
+            StoreError: it can't be made, read or written; the message says why.
+        """
+        async with AsyncExitStack() as stack:
+            prepare(self.folder)
+            if self._lock_wait is not None:
+                await stack.enter_async_context(run_lock(self.folder, self._lock_wait))
+            thread = _Thread(self.path, self._opened)
+            self._thread = thread
+            stack.push_async_callback(thread.aclose)
+            await thread.do(lambda _: None)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the thread, and let go of the folder."""
+        await self._stack.aclose()
+        self._thread = None
+
+    def _opened(self, connection: sqlite3.Connection) -> None:
+        """Count what is kept up to date from here on; in the thread."""
+        self._journal_bytes = connection.execute(
+            "SELECT coalesce(sum(size), 0) FROM entries WHERE state = 0"
+        ).fetchone()[0]
+        self._has_verdicts = bool(
+            connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM entries WHERE position IS NOT NULL AND state <> 0)"
+            ).fetchone()[0]
+        )
+
+    async def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._thread is None:
+            raise ConnectorError("the store is not open; use it inside `async with SqliteStore()`")
+        return await self._thread.do(work)
+
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether `known` could find anything for any position; told without waiting."""
+        return self._has_verdicts
+
+    # Writing
+
+    async def write(self, puts: Sequence[Entry] = (), removes: Sequence[int] = ()) -> list[int]:
+        """Put and remove entries, all or none; see `Store.write`."""
+        rows = [Row(entry) for entry in puts]
+        if not rows and not removes:
+            return []
+        return await self._do(lambda connection: self._write(connection, rows, removes))
+
+    def _write(
+        self, connection: sqlite3.Connection, rows: Sequence[Row], removes: Sequence[int]
+    ) -> list[int]:
+        grown = sum(row.size for row in rows if row.state == schema.JOURNAL)
+        if grown and self._journal_bytes + grown > self._max_journal_bytes:
+            raise StoreFullError(
+                f"the journal in {self.folder} would hold {self._journal_bytes + grown} bytes and "
+                f"may hold {self._max_journal_bytes}: it takes events again when others are "
+                "settled, or raise max_journal_bytes"
+            )
+        replaced = [*removes, *(row.id for row in rows if row.id)]
+        freed = _journal_size(connection, replaced)
+        if removes:
+            connection.execute(f"DELETE FROM entries WHERE id IN {_IDS}", (json.dumps(removes),))  # noqa: S608 - constants
+        ids = [_put(connection, row) for row in rows]
+        if replaced:
+            connection.execute(f"DELETE FROM claims WHERE id IN {_IDS}", (json.dumps(replaced),))  # noqa: S608 - constants
+        self._journal_bytes += grown - freed
+        self._has_verdicts = self._has_verdicts or any(row.is_verdict for row in rows)
+        return ids
+
+    async def forget(self, now: float) -> int:
+        """Remove the DONE entries whose time is over; how many there were."""
+        return await self._do(
+            lambda connection: (
+                connection.execute(
+                    "DELETE FROM entries WHERE state = 3 AND due <= ?", (now,)
+                ).rowcount
+            )
+        )
+
+    # Reading
+
+    async def known(self, source: str, position: str) -> list[Entry]:
+        """The entries of one event of a source, in any state, without their events."""
+        where = "source = ? AND position = ?"
+        values = (text(source), text(position))
+        return await self._do(lambda connection: _entries(connection, where, values, bare=True))
+
+    async def due(
+        self,
+        now: float,
+        *,
+        limit: int,
+        held: Collection[int] = (),
+        paused: Collection[FunctionName] = (),
+    ) -> list[Entry]:
+        """JOURNAL entries, then PARKED ones that are due; see `Store.due`."""
+        in_hand = json.dumps(list(held))
+        names = _names(paused)
+
+        def find(connection: sqlite3.Connection) -> list[Entry]:
+            found = _entries(
+                connection,
+                f"state = 0 AND id NOT IN {_IDS} ORDER BY id LIMIT ?",
+                (in_hand, limit),
+            )
+            if len(found) < limit:
+                found += _entries(
+                    connection,
+                    _DUE,
+                    (now, in_hand, names, now, in_hand, limit - len(found)),
+                )
+            return found
+
+        return await self._do(find)
+
+    async def next_due(
+        self, *, held: Collection[int] = (), paused: Collection[FunctionName] = ()
+    ) -> float | None:
+        """When the next PARKED entry is due; None where there is none."""
+        values = (json.dumps(list(held)), _names(paused))
+
+        def find(connection: sqlite3.Connection) -> float | None:
+            found: tuple[float] | None = connection.execute(
+                f"SELECT due FROM entries WHERE state = 1 AND id NOT IN {_IDS}"  # noqa: S608 - constants
+                f" AND name || '.' || namespace NOT IN {_IDS} ORDER BY due LIMIT 1",
+                values,
+            ).fetchone()
+            return found[0] if found else None
+
+        return await self._do(find)
+
+    async def chains(self) -> list[tuple[FunctionName, str, int]]:
+        """How many ordered entries are parked: (function, key, count)."""
+        rows = await self._do(
+            lambda connection: connection.execute(
+                "SELECT name, namespace, key, count(*) FROM entries"
+                " WHERE state = 1 AND ordered = 1 AND key IS NOT NULL AND name <> ''"
+                " GROUP BY name, namespace, key"
+            ).fetchall()
+        )
+        return [
+            (FunctionName(string(name), string(namespace)), string(key), count)
+            for name, namespace, key, count in rows
+        ]
+
+    async def select(self, query: Query) -> list[Entry]:
+        """The entries that fit, in the order of their ids; ask for many in parts (`limit`)."""
+        where, values = _condition(query)
+        limit = -1 if query.limit is None else query.limit
+        order = " ORDER BY id LIMIT ?"
+        return await self._do(
+            lambda connection: _entries(connection, where + order, (*values, limit))
+        )
+
+    async def counts(self) -> StoreCounts:
+        """How much there is."""
+        rows = await self._do(
+            lambda connection: connection.execute(
+                "SELECT state, count(*) FROM entries GROUP BY state"
+            ).fetchall()
+        )
+        of = dict(rows)
+        return StoreCounts(
+            parked=of.get(schema.PARKED, 0),
+            journal=of.get(schema.JOURNAL, 0),
+            journal_bytes=self._journal_bytes,
+            dead=of.get(schema.DEAD, 0),
+            done=of.get(schema.DONE, 0),
+        )
+
+    # Claims
+
+    async def claim(self, query: Query, *, seconds: float) -> list[Entry]:
+        """Like `select`, and mark them as taken; leaves out what other processes took."""
+        where, values = _condition(query)
+        limit = -1 if query.limit is None else query.limit
+        now = time.time()
+
+        def take(connection: sqlite3.Connection) -> list[Entry]:
+            others = "SELECT id FROM claims WHERE until > ? AND owner <> ?"
+            found = _entries(
+                connection,
+                f"{where} AND id NOT IN ({others}) ORDER BY id LIMIT ?",
+                (*values, now, self._owner, limit),
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)",
+                [(entry.id, self._owner, now + seconds) for entry in found],
+            )
+            return found
+
+        return await self._do(take)
+
+    async def release(self, ids: Collection[int]) -> None:
+        """Give claimed entries back."""
+        values = (json.dumps(list(ids)), self._owner)
+        await self._do(
+            lambda connection: connection.execute(
+                f"DELETE FROM claims WHERE id IN {_IDS} AND owner = ?",  # noqa: S608 - constants
+                values,
+            )
+        )
+
+
+def _journal_size(connection: sqlite3.Connection, ids: Sequence[int]) -> int:
+    """Bytes that the journal entries among them count."""
+    if not ids:
+        return 0
+    found: tuple[int] = connection.execute(
+        f"SELECT coalesce(sum(size), 0) FROM entries WHERE state = 0 AND id IN {_IDS}",  # noqa: S608 - constants
+        (json.dumps(ids),),
+    ).fetchone()
+    return found[0]
+
+
+def _put(connection: sqlite3.Connection, row: Row) -> int:
+    if row.keeps_event and row.id:
+        # The event can't be decoded, and stays as it is.
+        values = dict(zip(COLUMNS.split(", ")[1:], row.values, strict=True))
+        connection.execute(_UPDATE, (*(values[each] for each in _STANDING), row.id))
+        return row.id
+    sql = _INSERT_JOURNAL if row.is_plain_journal else _INSERT
+    number = connection.execute(sql, (row.id or None, *row.values)).lastrowid
+    assert number is not None  # noqa: S101
+    return number
+
+
+def _entries(
+    connection: sqlite3.Connection, where: str, values: Sequence[object], *, bare: bool = False
+) -> list[Entry]:
+    rows = connection.execute(f"SELECT {COLUMNS} FROM entries WHERE {where}", values)  # noqa: S608 - constants
+    return [entry_of(row, with_event=not bare) for row in rows]
+
+
+def _names(functions: Iterable[FunctionName]) -> str:
+    return json.dumps([f"{function.name}.{function.namespace}" for function in functions])
+
+
+def _condition(query: Query) -> tuple[str, list[object]]:
+    """A query as SQL."""
+    conditions, values = ["state = ?", "id > ?"], [STATES[query.state], query.after_id]
+    given: list[tuple[str, object]] = [
+        ("namespace = ?", query.namespace),
+        ("topic = ?", None if query.topic is None else text(query.topic)),
+        ("source = ?", None if query.source is None else text(query.source)),
+        ("reason = ?", query.reason and query.reason.value),
+        ("last >= ?", query.since),
+        ("last < ?", query.until),
+        (f"id IN {_IDS}", None if query.ids is None else json.dumps(query.ids)),
+    ]
+    everything: list[object] = list(values)
+    for condition, value in given:
+        if value is not None:
+            conditions.append(condition)
+            everything.append(value)
+    if query.function is not None:
+        conditions.append("(name = ? OR name || '.' || namespace = ?)")
+        everything += [query.function, query.function]
+    return " AND ".join(conditions), everything
+
+
+_Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
+_Result = tuple["asyncio.Future[Any]", Any, StoreError | None]
+
+
+class _Thread:
+    """The thread that owns the connection: does what has gathered in one transaction."""
+
+    def __init__(self, path: Path, opened: Callable[[sqlite3.Connection], None]) -> None:
+        self._path = path
+        self._opened = opened
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._connection: sqlite3.Connection | None = None
+        self._thread = threading.Thread(
+            target=self._run, name=f"faas-connector store {path.parent.name}", daemon=True
+        )
+        self._ended = self._loop.create_future()
+        self._thread.start()
+
+    async def do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do it within a transaction; what this returns is on disk."""
+        done: asyncio.Future[_T] = self._loop.create_future()
+        self._jobs.put((work, done))
+        return await done
+
+    async def aclose(self) -> None:
+        """Do what was asked for, and end."""
+        self._jobs.put(None)
+        await asyncio.shield(self._ended)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (job := self._jobs.get()) is not None:
+                jobs, is_last = self._gather(job)
+                self._tell(self._do_all(jobs))
+                if is_last:
+                    break
+        finally:
+            self._close()
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                ended: list[_Result] = [(self._ended, None, None)]
+                self._loop.call_soon_threadsafe(_finish, ended)
+
+    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
+        jobs = [first]
+        with contextlib.suppress(queue.Empty):
+            while len(jobs) < _MOST_GROUPED:
+                job = self._jobs.get_nowait()
+                if job is None:
+                    return jobs, True
+                jobs.append(job)
+        return jobs, False
+
+    def _tell(self, results: list[_Result]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(_finish, results)
+
+    def _do_all(self, jobs: list[_Job]) -> list[_Result]:
+        """All of them; where that fails, and one of them may be why, each by itself."""
+        try:
+            return self._transaction(jobs)
+        except (sqlite3.Error, StoreError, OSError, ValueError) as error:
+            if len(jobs) > 1 and is_of_one(error):
+                return [result for job in jobs for result in self._do_all([job])]
+            failure = explained(error, self._path)
+            if needs_reopening(error):
+                self._close()
+            return [(done, None, failure) for _, done in jobs]
+
+    def _transaction(self, jobs: list[_Job]) -> list[_Result]:
+        connection = self._open()
+        results: list[_Result] = []
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for work, done in jobs:
+                try:
+                    results.append((done, work(connection), None))
+                except StoreFullError as refusal:  # before anything was written
+                    results.append((done, None, refusal))
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            self._recount(connection)
+            raise
+        return results
+
+    def _recount(self, connection: sqlite3.Connection) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._opened(connection)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and not self._path.exists():
+            self._close()
+            raise StoreError(
+                f"the store {self._path} was removed while it was in use: put it back, or start "
+                "again to begin with an empty one"
+            )
+        if self._connection is None:
+            if not self._path.exists():
+                schema.create(self._path)
+            version = schema.version_of(self._path)
+            if version < len(schema.MIGRATIONS):
+                schema.migrate(self._path, version)
+            connection = schema.open_database(self._path, _BUSY)
+            self._opened(connection)
+            self._connection = connection
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+
+def _finish(results: list[_Result]) -> None:
+    for done, result, error in results:
+        if done.done():
+            continue  # whoever asked was cancelled
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)

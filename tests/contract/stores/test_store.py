@@ -1,0 +1,467 @@
+"""What every store does, and what the one on SQLite does besides."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faas_connector import Event, FunctionName
+from faas_connector.errors import (
+    StoreError,
+    StoreFullError,
+    StoreLockedError,
+    StoreVersionError,
+)
+from faas_connector.store import Entry, Query, Reason, State, StoreCounts
+from faas_connector.stores.memory import MemoryStore
+from faas_connector.stores.sqlite import SqliteStore
+
+ONE, TWO = FunctionName("one", "fn"), FunctionName("two", "fn")
+
+
+def parked(function=ONE, *, key=None, due=0.0, **fields):
+    event = Event("t", b"body", key=key)
+    ordered = key is not None
+    return Entry(
+        state=State.PARKED, source="s", function=function, event=event, due=due,
+        ordered=ordered, **fields,
+    )  # fmt: skip
+
+
+def journal(data=b"", **fields):
+    return Entry(state=State.JOURNAL, source="s", event=Event("t", data), **fields)
+
+
+def ids(entries):
+    return [entry.id for entry in entries]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryStore()
+    else:
+        async with SqliteStore(tmp_path / "state") as opened:
+            yield opened
+
+
+FULL = Entry(
+    state=State.DEAD,
+    source="kafka",
+    position="t/0/12",
+    function=ONE,
+    event=Event(
+        "größe", b"\x00\xff", {"X-B": "2", "X-A": "1"}, "a/b", id="i", key="k",
+        time=datetime(2026, 11, 1, 12, tzinfo=UTC),
+    ),
+    ordered=True,
+    call_id="c",
+    due=1.5,
+    attempts=3,
+    calls=4,
+    reason=Reason.REFUSED,
+    status=400,
+    what="400 no\ud800",
+    answer=b"no",
+    first=1.0,
+    last=2.0,
+)  # fmt: skip
+
+
+async def test_an_entry_reads_back_as_it_was(store):
+    [number] = await store.write([FULL])
+    [found] = await store.select(Query(state=State.DEAD))
+    assert found.id == number > 0
+    assert {**_fields(found), "id": 0} == _fields(FULL)
+    assert list(found.event.headers) == ["X-B", "X-A"]
+
+
+def _fields(entry):
+    return {name: getattr(entry, name) for name in entry.__struct_fields__}
+
+
+async def test_ids_rise_and_are_never_given_twice(store):
+    first = await store.write([journal(), journal()])
+    await store.write(removes=first)
+    second = await store.write([journal()])
+    assert first == sorted(first)
+    assert second[0] > first[-1]
+
+
+async def test_an_entry_with_an_id_replaces(store):
+    [number] = await store.write([parked(due=5.0)])
+    again = parked(due=9.0, id=number, attempts=2)
+    assert await store.write([again]) == [number]
+    [found] = await store.select(Query(state=State.PARKED))
+    assert (found.due, found.attempts) == (9.0, 2)
+
+
+async def test_what_is_known_of_an_event(store):
+    assert not store.has_verdicts
+    await store.write([journal(position="p")])
+    assert not store.has_verdicts
+    done = Entry(state=State.DONE, source="s", position="p", function=ONE, event=None, due=9.0)
+    await store.write([done, parked(TWO, position="p"), parked(position="other")])
+    assert store.has_verdicts
+    found = await store.known("s", "p")
+    assert {(entry.state, entry.function) for entry in found} == {
+        (State.JOURNAL, None), (State.DONE, ONE), (State.PARKED, TWO),
+    }  # fmt: skip
+    assert all(entry.event is None for entry in found)
+    assert await store.known("another", "p") == []
+
+
+async def test_what_is_due(store):
+    late, soon, other, accepted = await store.write(
+        [parked(due=20.0), parked(due=5.0), parked(TWO, due=5.0), journal()]
+    )
+    assert ids(await store.due(10.0, limit=9)) == [accepted, soon, other]
+    assert ids(await store.due(10.0, limit=2)) == [accepted, soon]
+    assert ids(await store.due(10.0, limit=9, held=[accepted, soon])) == [other]
+    assert ids(await store.due(10.0, limit=9, paused=[ONE])) == [accepted, other]
+    assert ids(await store.due(20.0, limit=9, paused=[TWO])) == [accepted, late, soon]
+    assert await store.next_due() == 5.0
+    assert await store.next_due(paused=[ONE, TWO]) is None
+
+
+async def test_an_ordered_entry_waits_for_earlier_ones_of_its_key(store):
+    head, behind, other_key, other_function = await store.write(
+        [
+            parked(key="k", due=20.0),
+            parked(key="k", due=0.0),
+            parked(key="l", due=0.0),
+            parked(TWO, key="k", due=0.0),
+        ]
+    )
+    assert ids(await store.due(10.0, limit=9)) == [other_key, other_function]
+    assert ids(await store.due(20.0, limit=9)) == [head, behind, other_key, other_function]
+    assert ids(await store.due(10.0, limit=9, held=[head])) == [behind, other_key, other_function]
+    assert sorted(await store.chains()) == [(ONE, "k", 2), (ONE, "l", 1), (TWO, "k", 1)]
+
+
+async def test_queries(store):
+    numbers = await store.write(
+        [
+            FULL,
+            Entry(state=State.DEAD, source="s", function=TWO, event=Event("u"), last=5.0,
+                  reason=Reason.ATTEMPTS),
+            Entry(state=State.DEAD, source="s", event=Event("u"), last=6.0,
+                  reason=Reason.UNMATCHED),
+        ]
+    )  # fmt: skip
+    for query, expected in [
+        (Query(), [0, 1, 2]),
+        (Query(limit=2), [0, 1]),
+        (Query(after_id=numbers[0]), [1, 2]),
+        (Query(ids=(numbers[2], 99)), [2]),
+        (Query(function="one"), [0]),
+        (Query(function="two.fn"), [1]),
+        (Query(namespace="fn"), [0, 1]),
+        (Query(topic="u"), [1, 2]),
+        (Query(source="kafka"), [0]),
+        (Query(reason=Reason.UNMATCHED), [2]),
+        (Query(since=5.0), [1, 2]),
+        (Query(until=5.0), [0]),
+        (Query(state=State.PARKED), []),
+    ]:
+        assert ids(await store.select(query)) == [numbers[each] for each in expected], query
+
+
+async def test_counts_and_forgetting(store):
+    await store.write(
+        [
+            parked(), journal(b"12345"), FULL,
+            Entry(state=State.DONE, source="s", position="p", event=None, due=5.0),
+            Entry(state=State.DONE, source="s", position="q", event=None, due=50.0),
+        ]
+    )  # fmt: skip
+    counts = await store.counts()
+    assert (counts.parked, counts.journal, counts.dead, counts.done) == (1, 1, 1, 2)
+    assert counts.journal_bytes >= 5
+    assert await store.forget(10.0) == 1
+    assert (await store.counts()).done == 1
+
+
+async def test_all_or_nothing(store):
+    [number] = await store.write([parked()])
+    await store.write([FULL], removes=[number])
+    counts = await store.counts()
+    assert (counts.parked, counts.dead) == (0, 1)
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_journal_at_its_limit_takes_nothing_more(kind, tmp_path):
+    async with _opened(kind, tmp_path, max_journal_bytes=5000) as store:
+        numbers = await store.write([journal(b"x" * 2000), journal(b"x" * 2000)])
+        with pytest.raises(StoreFullError, match="may hold 5000"):
+            await store.write([journal(b"x" * 2000)])
+        await store.write([parked()])
+        await store.write(removes=numbers[:1])
+        await store.write([journal(b"x" * 2000)])
+        assert (await store.counts()).journal == 2
+
+
+def _opened(kind, folder, **options):
+    if kind == "sqlite":
+        return SqliteStore(folder / "state", **options)
+    from contextlib import nullcontext
+
+    return nullcontext(MemoryStore(**options))
+
+
+ENTRIES = st.builds(
+    Entry,
+    state=st.sampled_from([State.PARKED, State.JOURNAL, State.DEAD]),
+    source=st.sampled_from(["s", "t"]),
+    position=st.sampled_from([None, "p", "q"]),
+    function=st.sampled_from([ONE, TWO]),
+    event=st.builds(
+        Event, st.text(max_size=3), st.binary(max_size=5), key=st.sampled_from([None, "k", "l"])
+    ),
+    ordered=st.booleans(),
+    due=st.integers(0, 9).map(float),
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(ENTRIES, max_size=4),
+            st.sets(st.integers(1, 12), max_size=3),
+            st.sets(st.integers(1, 12), max_size=3),
+        ),
+        max_size=6,
+    ),
+)
+def test_sqlite_does_as_memory_does(steps):
+    import tempfile
+    from pathlib import Path
+
+    async def compare():
+        with tempfile.TemporaryDirectory() as folder:
+            memory, path = MemoryStore(), Path(folder, "state")
+            for puts, removes, held in steps:
+                async with SqliteStore(path) as store:
+                    for each in (memory, store):
+                        await each.write(puts, list(removes))
+                    for now in (0.0, 5.0, 9.0):
+                        assert await store.due(now, limit=20, held=held) == await memory.due(
+                            now, limit=20, held=held
+                        )
+                    assert sorted(await store.chains()) == sorted(await memory.chains())
+                    for state in State:
+                        query = Query(state=state)
+                        assert await store.select(query) == await memory.select(query)
+                    assert await store.known("s", "p") == await memory.known("s", "p")
+                    mine, other = await store.counts(), await memory.counts()
+                    assert mine == StoreCounts(
+                        other.parked, other.journal, mine.journal_bytes, other.dead, other.done
+                    )
+
+    asyncio.run(compare())
+
+
+# On SQLite
+
+
+async def test_it_is_all_there_after_reopening(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        [number] = await store.write([FULL])
+    async with SqliteStore(tmp_path / "state") as store:
+        assert ids(await store.select(Query())) == [number]
+        assert store.has_verdicts
+
+
+async def test_only_its_owner_may_read_it(tmp_path):
+    before = os.umask(0)
+    try:
+        async with SqliteStore(tmp_path / "state") as store:
+            await store.write([FULL])
+            modes = {
+                each.name: stat.S_IMODE(each.stat().st_mode) for each in store.folder.iterdir()
+            }
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    assert set(modes.values()) == {0o600}
+    assert "state.db-wal" in modes
+
+
+async def test_a_run_waits_for_another_and_then_says_which(tmp_path):
+    async with SqliteStore(tmp_path / "state"):
+        with pytest.raises(StoreLockedError, match=f"pid {os.getpid()}"):
+            async with SqliteStore(tmp_path / "state", lock_wait=0.1):
+                pass
+        async with SqliteStore(tmp_path / "state", lock_wait=None) as beside:
+            assert await beside.select(Query()) == []
+    async with SqliteStore(tmp_path / "state", lock_wait=0.1):
+        pass
+
+
+async def test_a_run_gets_the_folder_when_the_other_leaves(tmp_path):
+    async with SqliteStore(tmp_path / "state"):
+        waiting = asyncio.create_task(_write_one(tmp_path / "state"))
+        await asyncio.sleep(0)
+    assert await asyncio.wait_for(waiting, 5.0) == 1
+
+
+async def _write_one(folder):
+    async with SqliteStore(folder, lock_wait=5.0) as store:
+        await store.write([FULL])
+        return (await store.counts()).dead
+
+
+async def test_a_claimed_entry_is_nobody_elses(tmp_path):
+    async with (
+        SqliteStore(tmp_path / "state") as store,
+        SqliteStore(tmp_path / "state", lock_wait=None) as other,
+    ):
+        numbers = await store.write([FULL, FULL])
+        assert ids(await store.claim(Query(limit=1), seconds=60)) == numbers[:1]
+        assert ids(await other.claim(Query(), seconds=60)) == numbers[1:]
+        await store.release(numbers[:1])
+        assert ids(await other.claim(Query(), seconds=60)) == numbers
+
+
+async def test_a_newer_version_is_left_as_it_is(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        await store.write([FULL])
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = store.path.read_bytes()
+    with pytest.raises(StoreVersionError, match="has version 99"):
+        async with SqliteStore(tmp_path / "state"):
+            pass
+    assert store.path.read_bytes() == before
+
+
+async def test_what_is_no_database_is_left_as_it_is(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    (folder / "state.db").write_text("my diary")
+    with pytest.raises(StoreError, match="is no SQLite database"):
+        async with SqliteStore(folder):
+            pass
+    assert (folder / "state.db").read_text() == "my diary"
+
+
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=str(tmp_path / "file" / "state")):
+        async with SqliteStore(tmp_path / "file" / "state"):
+            pass
+
+
+async def test_an_entry_that_cannot_be_decoded_is_listed_and_kept(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        [number] = await store.write([FULL])
+        with sqlite3.connect(store.path) as connection:
+            connection.execute("UPDATE entries SET head = x'c1'")
+        connection.close()
+        [found] = await store.select(Query())
+        assert (found.id, found.event) == (number, None)
+        assert "can't be decoded" in found.damage
+        await store.write([found])
+        with sqlite3.connect(store.path) as connection:
+            assert connection.execute("SELECT head FROM entries").fetchone() == (b"\xc1",)
+        connection.close()
+
+
+async def test_a_disk_that_is_full_loses_nothing_and_recovers(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        [kept] = await store.write([FULL])
+        await store._do(lambda connection: None)
+        limit = await store._do(
+            lambda connection: connection.execute("PRAGMA page_count").fetchone()[0]
+        )
+        await store._do(lambda connection: connection.execute(f"PRAGMA max_page_count = {limit}"))
+        with pytest.raises(StoreError, match="the disk is full"):
+            await store.write([journal(b"x" * 200_000)])
+        await store._do(lambda connection: connection.execute("PRAGMA max_page_count = 100000"))
+        await store.write([journal(b"x" * 200_000)])
+        assert ids(await store.select(Query())) == [kept]
+        assert (await store.counts()).journal == 1
+
+
+async def test_a_database_that_another_process_holds_is_an_error_and_then_works(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("faas_connector.stores.sqlite._BUSY", 0.05)
+    async with SqliteStore(tmp_path / "state") as store:
+        holder = sqlite3.connect(store.path, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="another process holds it"):
+            await store.write([FULL])
+        holder.execute("ROLLBACK")
+        holder.close()
+        await store.write([FULL])
+        assert (await store.counts()).dead == 1
+
+
+async def test_many_writes_share_a_transaction(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        commits = []
+        await store._do(
+            lambda connection: connection.set_trace_callback(
+                lambda sql: commits.append(sql) if sql == "COMMIT" else None
+            )
+        )
+        await asyncio.gather(*(store.write([journal(b"%d" % n)]) for n in range(1000)))
+        await store._do(lambda connection: connection.set_trace_callback(None))
+        assert (await store.counts()).journal == 1000
+    assert len(commits) <= 50
+
+
+WRITER = """
+import asyncio, sys
+from faas_connector import Event
+from faas_connector.store import Entry, State
+from faas_connector.stores.sqlite import SqliteStore
+
+async def main():
+    async with SqliteStore(sys.argv[1]) as store:
+        async def write(start):
+            for number in range(start, 1_000_000, 32):
+                entry = Entry(state=State.JOURNAL, source="s", event=Event("t", b"%d" % number))
+                await store.write([entry])
+                print(number, flush=True)
+        await asyncio.gather(*(write(start) for start in range(32)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kill", range(3))
+async def test_what_was_confirmed_is_there_after_a_kill(tmp_path, kill):
+    folder = tmp_path / "state"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True
+    ) as child:
+        confirmed = [int(child.stdout.readline()) for _ in range(200 + 100 * kill)]
+        child.send_signal(signal.SIGKILL)
+        confirmed += [int(line) for line in child.stdout if line.endswith("\n")]
+    async with SqliteStore(folder) as store:
+        found = {int(entry.event.data) for entry in await store.select(Query(state=State.JOURNAL))}
+    assert set(confirmed) <= found
+    assert len(found) <= len(confirmed) + 32
+
+
+async def test_entering_that_fails_leaves_no_thread(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    (folder / "state.db").write_bytes(b"SQLite format 3\0" + b"\0" * 200)
+    with pytest.raises(StoreError, match="another program"):
+        async with SqliteStore(folder):
+            pass
+    assert json.dumps([each.name for each in folder.iterdir()])
