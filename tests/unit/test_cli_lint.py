@@ -6,7 +6,7 @@ import pytest
 
 from faas_connector.cli.app import run
 from faas_connector.cli.lint import lint_stack
-from faas_connector.local.stack import read_stack
+from faas_connector.local.stack import examine_stack
 from faas_connector.matching import TopicMatcher
 
 HEAD = "provider:\n  name: openfaas\nfunctions:\n"
@@ -43,7 +43,8 @@ def stack(tmp_path):
 
 
 def findings(path: str, matcher: TopicMatcher = TopicMatcher.EXACT) -> tuple[str, ...]:
-    return lint_stack(read_stack(path, {}), matcher=matcher).findings
+    stack, mistakes = examine_stack(path, {})
+    return tuple(map(str, lint_stack(stack, mistakes, matcher=matcher).findings))
 
 
 def test_a_good_stack(stack):
@@ -83,6 +84,74 @@ def test_the_command_fails_on_mistakes_and_not_without(stack, capsys):
     assert f"{path}:17: bad: " in captured.out
     assert "ok      good: payment.received, payment.refused" in captured.out
     assert captured.err == f"Error: {path} has 2 mistakes; mend the lines above\n"
+
+
+WRONG = """\
+version: 2.0
+provider:
+  name: openfass
+functions:
+  bad name:
+    lang: [python3-http]
+    annotations:
+      topic: payment.received
+      faas-connector.timeout: 30
+  bad:
+    readonly_root_filesystem: perhaps
+    environment:
+      - LEVEL: debug
+    environment_file: [none.yaml, env.yaml]
+    annotations:
+      topic: {a: b}
+      com.openfaas.retry.atempts: 10
+    lable: x
+  bad:
+    lang: twice
+  worse: python3-http
+"""
+
+
+def test_all_mistakes_of_a_file_are_found_in_the_order_of_its_lines(stack, tmp_path):
+    (tmp_path / "env.yaml").write_text("environment: [\n")
+    path = stack(WRONG)
+    of_env, *others = findings(path)
+    assert of_env.startswith(f"{tmp_path}/env.yaml:2: no YAML: ")
+    expected = {
+        1: "version is '2.0'",
+        3: "provider.name is 'openfass': write 'name: openfaas'",
+        5: "'bad name' is no function name",
+        6: "functions.bad name.lang is '[…]': a text is needed",
+        9: "bad name: annotation faas-connector.timeout: ",
+        11: "functions.bad.readonly_root_filesystem is 'perhaps': write 'true' or 'false'",
+        13: "functions.bad.environment is '[…]': a map is needed",
+        14: "environment_file is 'none.yaml': can't read ",
+        16: "functions.bad.annotations.topic is '{…}': a text is needed",
+        17: "bad: annotation com.openfaas.retry.atempts: ",
+        18: "function bad has an unknown field 'lable'",
+        19: "functions is 'bad': it stands twice, first in line 10; keep one",
+        21: "functions.worse is 'python3-http': a map is needed",
+    }
+    assert len(others) == len(expected)
+    for found, (line, text) in zip(others, expected.items(), strict=True):
+        assert found.startswith(f"{path}:{line}: {text}")
+
+
+def test_the_command_shows_the_mistakes_of_file_and_annotations_together(stack, capsys):
+    path = stack(HEAD + GOOD + BAD + "    secrets: key\n")
+    assert run(["check", "--stack", path]) == 1
+    captured = capsys.readouterr()
+    lines = [line for line in captured.out.splitlines() if line.startswith(f"{path}:")]
+    assert [line.split(":")[1] for line in lines[:-1]] == ["17", "18", "20"]
+    assert captured.err == f"Error: {path} has 3 mistakes; mend the lines above\n"
+
+
+def test_a_command_that_runs_the_stack_says_how_to_see_the_other_mistakes(stack, capsys):
+    path = stack(WRONG)
+    assert run(["gateway", "--port", "0", "--stack", path]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"Error: {path}:1: version is '2.0'")
+    assert f"and 10 more, see: faas-connector check --stack {path}" in error
+    assert error.count("\n") == 1
 
 
 def test_the_command_needs_no_gateway_settings(stack, monkeypatch, capsys):

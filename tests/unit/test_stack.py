@@ -202,7 +202,7 @@ def test_unknown_fields_warn_with_the_nearest_name(tmp_path):
         tmp_path,
         f"{HEAD}function: {{}}\nfunctions:\n  fn:\n    anotations: {{}}\n    zzzzz: 1\n",
     )
-    first, second, third = (w.removeprefix(f"{tmp_path}/") for w in stack.warnings)
+    first, second, third = (str(w).removeprefix(f"{tmp_path}/") for w in stack.warnings)
     assert first.startswith("stack.yaml:3: the file has an unknown field 'function'")
     assert first.endswith("did you mean 'functions'?")
     assert second.startswith("stack.yaml:6: function fn has an unknown field 'anotations'")

@@ -11,7 +11,7 @@ import click
 
 from faas_connector.cli.command import Command
 from faas_connector.cli.connection import Connection, GatewayFlags, environment_settings, impatient
-from faas_connector.cli.failures import CommandError, describe
+from faas_connector.cli.failures import CommandError, describe, one_line
 from faas_connector.cli.lint import count, lint_stack, summary
 from faas_connector.cli.options import connect, gateway_options
 from faas_connector.cli.output import say
@@ -21,7 +21,7 @@ from faas_connector.config import ControllerConfig
 from faas_connector.durations import format_duration
 from faas_connector.errors import GatewayAuthError, GatewayError
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.local.stack import StackError, read_stack
+from faas_connector.local.stack import StackError, examine_stack
 from faas_connector.matching import TopicMatcher
 from faas_connector.topic_map import TopicMap
 
@@ -30,7 +30,7 @@ HELP = """Check the gateway, or lint a stack.yaml offline.
 Asks the gateway whether it is up, takes the credentials, and has functions
 whose annotations are right. With --stack nothing is connected: the file's
 annotations are read as a connector would read them, and mistakes are shown as
-FILE:LINE with the nearest right name.
+FILE:LINE with the nearest right name, the file's own mistakes too.
 
 Exit status: 1 when a check failed or an annotation is wrong.
 
@@ -68,13 +68,14 @@ def _check_stack(path: Path, flags: GatewayFlags) -> None:
     if not path.is_file():
         raise click.BadParameter(f"there is no file {str(path)!r}", param_hint="--stack")
     try:
-        stack = read_stack(path, os.environ)
+        stack, mistakes = examine_stack(path, os.environ)
     except StackError as error:
         raise CommandError(str(error)) from error
     delimiter = environment_settings(os.environ).topic_delimiter
-    lint = lint_stack(stack, delimiter=delimiter, matcher=TopicMatcher.of(flags.matcher))
-    for line in lint.findings:
-        say(line)
+    matcher = TopicMatcher.of(flags.matcher)
+    lint = lint_stack(stack, mistakes, delimiter=delimiter, matcher=matcher)
+    for finding in lint.findings:
+        say(one_line(str(finding)))
     for contract in lint.contracts:
         if not contract.problems:
             say(f"ok      {contract.name}: {', '.join(contract.topics) or 'asks for no topic'}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from faas_connector.contract import FunctionContract, read_contract
 from faas_connector.local.stack import Stack, StackFunction
+from faas_connector.local.stack_nodes import Mistake
 from faas_connector.matching import TopicMatcher
 from faas_connector.names import FunctionName
 
@@ -16,14 +17,23 @@ class Lint:
     """What was found in a stack file."""
 
     contracts: tuple[FunctionContract, ...]
-    findings: tuple[str, ...]
-    """One line for each mistake, beginning with `file:line`."""
+    findings: tuple[Mistake, ...]
+    """In the order of the lines."""
 
 
-def lint_stack(stack: Stack, *, delimiter: str = ",", matcher: TopicMatcher) -> Lint:
-    """Read every function's annotations as a connector would."""
+def lint_stack(
+    stack: Stack, mistakes: Sequence[Mistake] = (), *, delimiter: str = ",", matcher: TopicMatcher
+) -> Lint:
+    """Read every function's annotations as a connector would.
+
+    Args:
+        stack: what could be read.
+        mistakes: what could not.
+        delimiter: between the topics of an annotation.
+        matcher: the dialect of their patterns.
+    """
     contracts: list[FunctionContract] = []
-    findings = list(stack.warnings)
+    findings = [*mistakes, *stack.warnings]
     for function in stack.functions:
         contract = read_contract(
             FunctionName(function.name, function.namespace),
@@ -33,10 +43,10 @@ def lint_stack(stack: Stack, *, delimiter: str = ",", matcher: TopicMatcher) -> 
         )
         contracts.append(contract)
         findings += [
-            f"{stack.path}:{_line(function, problem.key)}: {function.name}: {problem}"
+            Mistake(str(stack.path), _line(function, problem.key), f"{function.name}: {problem}")
             for problem in contract.problems
         ]
-    return Lint(tuple(contracts), tuple(findings))
+    return Lint(tuple(contracts), tuple(sorted(findings)))
 
 
 def _line(function: StackFunction, key: str) -> int:
