@@ -183,7 +183,7 @@ async def test_a_black_hole_swallows_and_closes_nothing():
                 before.writer.write_eof()
                 silent.writer.write_eof()
                 await proxy.wait_until(lambda: proxy.swallowed == 8)
-                assert proxy.open_connections == 3
+                await proxy.wait_until(lambda: proxy.open_connections == 3)
                 assert echo.got == b"a"
                 assert echo.ends.empty()
                 await proxy.resume()

@@ -279,7 +279,8 @@ class _Connection:
     ) -> None:
         self.how = Cut.END
         self.passed: Counter[Way] = Counter()
-        self.swallowed = False
+        self.swallowed = rules.swallows
+        """Whether it fell into the black hole: it passes nothing on any more."""
         self.failed = False
         self._client = client
         self._server: socket.socket | None = None
@@ -290,7 +291,7 @@ class _Connection:
     async def run(self, server: tuple[str, int]) -> None:
         """Pass bytes until both sides end."""
         try:
-            if self._rules.swallows:
+            if self.swallowed:
                 await self._swallow()
             else:
                 self._server = await _connect(*server)
@@ -316,7 +317,6 @@ class _Connection:
                 to.shutdown(socket.SHUT_WR)
 
     async def _swallow(self) -> None:
-        self.swallowed = True
         while data := await asyncio.get_running_loop().sock_recv(self._client, _CHUNK):
             self._count(None, len(data))
         await asyncio.get_running_loop().create_future()  # until it is cut
@@ -327,8 +327,7 @@ class _Connection:
             await self._wait(way, loop.time())
             await self._pass(data, to, way)
         await self._wait(way, loop.time())
-        if self._rules.swallows:
-            self.swallowed = True
+        if self._swallows():
             await loop.create_future()  # until it is cut
         self.half_close(way)
 
@@ -339,9 +338,12 @@ class _Connection:
                 async with asyncio.timeout(left):
                     await self._rules.change.wait()
 
+    def _swallows(self) -> bool:
+        self.swallowed = self.swallowed or self._rules.swallows
+        return self.swallowed
+
     async def _pass(self, data: bytes, to: socket.socket, way: Way) -> None:
-        if self._rules.swallows:
-            self.swallowed = True
+        if self._swallows():
             self._count(None, len(data))
             return
         if way in self._ended:
