@@ -2,7 +2,7 @@
 
 from faas_connector._version import __version__
 from faas_connector.auth import BasicAuth, BearerToken
-from faas_connector.config import ControllerConfig, Limits, Timeouts
+from faas_connector.config import ControllerConfig, Limits, OnFailure, Timeouts, Unmatched
 from faas_connector.contract import FunctionContract
 from faas_connector.controller import Controller
 from faas_connector.errors import ConfigError, ConnectorError, GatewayError, TransportError
@@ -11,11 +11,15 @@ from faas_connector.headers import Headers
 from faas_connector.matching import TopicMatcher
 from faas_connector.names import FunctionName, Invocation
 from faas_connector.response import InvokerResponse, LogResponses
-from faas_connector.retry import RetryPolicy
-from faas_connector.source import Delivery, Source
+from faas_connector.retry import Backoff, RetryPolicy
+from faas_connector.running import run
+from faas_connector.source import Delivery, Source, SourceTraits
+from faas_connector.stores.sqlite import SqliteStore
+from faas_connector.supervisor import Scoped
 from faas_connector.topic_map import TopicMap
 
 __all__ = [
+    "Backoff",
     "BasicAuth",
     "BearerToken",
     "ConfigError",
@@ -32,11 +36,17 @@ __all__ = [
     "InvokerResponse",
     "Limits",
     "LogResponses",
+    "OnFailure",
     "RetryPolicy",
+    "Scoped",
     "Source",
+    "SourceTraits",
+    "SqliteStore",
     "Timeouts",
     "TopicMap",
     "TopicMatcher",
     "TransportError",
+    "Unmatched",
     "__version__",
+    "run",
 ]

@@ -57,7 +57,7 @@ def bodies(calls):
 
 async def eventually(condition, within=5.0):
     async with asyncio.timeout(within):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the log tells nobody
             await asyncio.sleep(0.01)
 
 

@@ -16,6 +16,7 @@ import pytest
 import faas_connector
 
 PUBLIC = [
+    "Backoff",
     "BasicAuth",
     "BearerToken",
     "ConfigError",
@@ -32,15 +33,21 @@ PUBLIC = [
     "InvokerResponse",
     "Limits",
     "LogResponses",
+    "OnFailure",
     "RetryPolicy",
+    "Scoped",
     "Source",
+    "SourceTraits",
+    "SqliteStore",
     "Timeouts",
     "TopicMap",
     "TopicMatcher",
     "TransportError",
+    "Unmatched",
     "__version__",
+    "run",
 ]
-CLASSES = [name for name in PUBLIC if name != "__version__"]
+CLASSES = [name for name in PUBLIC if name[0].isupper()]
 MODULES = [
     "auth",
     "config",
