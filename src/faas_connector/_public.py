@@ -14,7 +14,6 @@ from faas_connector.response import InvokerResponse, LogResponses
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.running import run
 from faas_connector.source import Delivery, Source, SourceTraits
-from faas_connector.stores.sqlite import SqliteStore
 from faas_connector.supervisor import Scoped
 from faas_connector.topic_map import TopicMap
 
@@ -41,7 +40,6 @@ __all__ = [
     "Scoped",
     "Source",
     "SourceTraits",
-    "SqliteStore",
     "Timeouts",
     "TopicMap",
     "TopicMatcher",

@@ -13,7 +13,6 @@ from typing import Any, Final
 from faas_connector.config import ControllerConfig
 from faas_connector.controller import Controller
 from faas_connector.store import Store
-from faas_connector.stores.sqlite import SqliteStore
 from faas_connector.supervisor import Runnable
 
 _log = logging.getLogger("faas_connector.run")
@@ -88,6 +87,8 @@ async def _store(state: Path | str | None, wait: float) -> AsyncGenerator[Store 
     if state is None:
         yield None
         return
+    from faas_connector.stores.sqlite import SqliteStore  # noqa: PLC0415  # only where it is used
+
     folder = None if state == DEFAULT_STATE else Path(state)
     async with SqliteStore(folder, lock_wait=wait) as store:
         _log.info("state folder: %s", store.folder)

@@ -46,8 +46,11 @@ class SourceTraits:
     """What a source can do; the engine acts on it."""
 
     guarantee: Guarantee
+    """What it promises about an event that was read and not acknowledged."""
     settling: Settling = Settling.INDIVIDUAL
+    """What one acknowledgement covers."""
     pausing: Pausing = Pausing.STOP_READING
+    """What happens while nothing more may be read."""
     ordered: bool = False
     """Whether events of one key come in order."""
     delays_nacks: bool = False

@@ -47,6 +47,7 @@ class Scoped(msgspec.Struct, frozen=True):
     """
 
     source: Source | EventMaker
+    """Where the events come from."""
     namespaces: tuple[str, ...]
     """Exact, or patterns with `*`."""
 

@@ -224,3 +224,26 @@ def test_async_queue__ends_on_ctrl_c_while_it_waits(gateway, example):
     program.line()
     assert program.interrupt() == 0
     assert "Traceback" not in program.errors
+
+
+def test_at_least_once(gateway, example, tmp_path):
+    gateway.add(function(topic="orders.new"))
+    events = tmp_path / "events.txt"
+    events.write_text("one\ntwo\n")
+    assert example(str(events)).end() == 0
+    events.write_text("one\ntwo\nthree\n")
+    assert example(str(events)).end() == 0
+    assert sorted(call.body for call in gateway.received) == [b"one", b"three", b"two"]
+    assert (tmp_path / "events.state").is_dir()
+
+
+def test_at_least_once__tries_again_what_failed(gateway, example, tmp_path):
+    answers = iter([500, 200])
+    gateway.add(function(topic="orders.new", answer=lambda call: Answer(next(answers))))
+    events = tmp_path / "events.txt"
+    events.write_text("one\n")
+    program = example(str(events))
+    first, second = gateway.wait_received(2, within=20)
+    assert program.end() == 0
+    assert first.call_id == second.call_id
+    assert second.header("X-Event-Attempt") == "2"

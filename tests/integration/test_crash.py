@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from faas_connector import SqliteStore
 from faas_connector.store import Query, State
+from faas_connector.stores.sqlite import SqliteStore
 from faas_connector.testing import Fault, LocalFunction, LocalGateway
 
 PROGRAM = Path(__file__).with_name("connector.py")

@@ -38,7 +38,6 @@ PUBLIC = [
     "Scoped",
     "Source",
     "SourceTraits",
-    "SqliteStore",
     "Timeouts",
     "TopicMap",
     "TopicMatcher",

@@ -1,14 +1,14 @@
 """What every store does, and what the one on SQLite does besides."""
 
 import asyncio
-import json
 import os
-import signal
 import sqlite3
 import stat
-import subprocess
 import sys
+import tempfile
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -213,8 +213,6 @@ async def test_a_journal_at_its_limit_takes_nothing_more(kind, tmp_path):
 def _opened(kind, folder, **options):
     if kind == "sqlite":
         return SqliteStore(folder / "state", **options)
-    from contextlib import nullcontext
-
     return nullcontext(MemoryStore(**options))
 
 
@@ -244,9 +242,6 @@ ENTRIES = st.builds(
     ),
 )
 def test_sqlite_does_as_memory_does(steps):
-    import tempfile
-    from pathlib import Path
-
     async def compare():
         with tempfile.TemporaryDirectory() as folder:
             memory, path = MemoryStore(), Path(folder, "state")
@@ -445,12 +440,15 @@ asyncio.run(main())
 @pytest.mark.parametrize("kill", range(3))
 async def test_what_was_confirmed_is_there_after_a_kill(tmp_path, kill):
     folder = tmp_path / "state"
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True
-    ) as child:
-        confirmed = [int(child.stdout.readline()) for _ in range(200 + 100 * kill)]
-        child.send_signal(signal.SIGKILL)
-        confirmed += [int(line) for line in child.stdout if line.endswith("\n")]
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WRITER, str(folder), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        confirmed = [int(await child.stdout.readline()) for _ in range(200 + 100 * kill)]
+    finally:
+        child.kill()
+        rest, _ = await child.communicate()
+    confirmed += [int(line) for line in rest.splitlines(keepends=True) if line.endswith(b"\n")]
     async with SqliteStore(folder) as store:
         found = {int(entry.event.data) for entry in await store.select(Query(state=State.JOURNAL))}
     assert set(confirmed) <= found
@@ -464,4 +462,3 @@ async def test_entering_that_fails_leaves_no_thread(tmp_path):
     with pytest.raises(StoreError, match="another program"):
         async with SqliteStore(folder):
             pass
-    assert json.dumps([each.name for each in folder.iterdir()])
