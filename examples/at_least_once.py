@@ -6,12 +6,12 @@ Stop it with Ctrl-C: what is in hand is finished first. Started again it goes on
 
 import os
 import sys
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from faas_connector import ControllerConfig, Delivery, Event, SourceTraits, run
-from faas_connector.source import Guarantee, Settling
-
+from faas_connector.source import Guarantee, Session, Settling
 
 EVENTS = Path(sys.argv[1])
 OFFSET = EVENTS.with_suffix(".offset")
@@ -46,12 +46,14 @@ class FileSource:
     )
 
     @asynccontextmanager
-    async def open(self, session):
+    async def open(self, session: Session) -> AsyncGenerator[AsyncIterator[Delivery]]:
         """Give the deliveries; the engine settles them."""
         lines = EVENTS.read_bytes().splitlines()  # noqa: ASYNC240 - it is a small file
         yield self._deliveries(session, lines, read_offset())
 
-    async def _deliveries(self, session, lines, begin):
+    async def _deliveries(
+        self, session: Session, lines: list[bytes], begin: int
+    ) -> AsyncIterator[Delivery]:
         for number in range(begin, len(lines)):
             if session.stopping.is_set():
                 return
