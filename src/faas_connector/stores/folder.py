@@ -8,7 +8,7 @@ import fcntl
 import logging
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from faas_connector.errors import StoreError, StoreLockedError
@@ -87,7 +87,7 @@ def close_file_to_others(path: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def run_lock(folder: Path, wait: float) -> AsyncIterator[None]:
+async def run_lock(folder: Path, wait: float) -> AsyncGenerator[None]:
     """Be the only run in the folder, waiting some seconds for another one to end.
 
     Raises:
