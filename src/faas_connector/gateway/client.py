@@ -159,9 +159,13 @@ class GatewayClient:
             return response.body
         where = f"{self.origin}{path}"
         if status in {401, 403}:
-            done = "refused the credentials" if status == 401 else "forbids this to the credentials"
-            hint = "check auth" if self._auth is not None else "no auth was given; set it"
-            raise GatewayAuthError(f"{where} {done} ({status}); {hint}, or ask for the password")
+            known = self._auth is not None
+            if status == 403:
+                said = "forbids this to the credentials" if known else "forbids this"
+            else:
+                said = "refused the credentials" if known else "asks for credentials"
+            hint = "check auth" if known else "set auth"
+            raise GatewayAuthError(f"{where} {said} ({status}); {hint}", status=status)
         if location := response.headers.get("location"):
             raise GatewayResponseError(
                 f"{where} redirects to {_excerpt(location.encode())} ({status}); "
