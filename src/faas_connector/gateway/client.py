@@ -192,7 +192,10 @@ class GatewayClient:
 async def _auth_fields(auth: Auth) -> Mapping[str, str]:
     try:
         given = auth() if callable(auth) else auth.headers()
-        return dict(await given if inspect.isawaitable(given) else given)
+        fields = dict(await given if inspect.isawaitable(given) else given)
+        if not all(isinstance(value, str) for value in fields.values()):
+            raise TypeError("a value is no text")
+        request_head("GET", "/", fields.items())  # refuses what can't be sent
     except (asyncio.CancelledError, GatewayError):
         raise
     except Exception as error:
@@ -200,6 +203,7 @@ async def _auth_fields(auth: Auth) -> Mapping[str, str]:
             f"auth failed to give credentials ({type(error).__name__}: {error}); "
             "it must return header fields, for example {'Authorization': 'Bearer …'}"
         ) from error
+    return fields
 
 
 def _excerpt(body: bytes) -> str:
