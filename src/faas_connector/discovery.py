@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from faas_connector.config import ControllerConfig
-from faas_connector.contract import FunctionContract, read_contract
+from faas_connector.contract import FunctionContract
 from faas_connector.errors import (
     GatewayAuthError,
     GatewayError,
@@ -23,103 +23,18 @@ from faas_connector.errors import (
 )
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.gateway.models import FunctionStatus
+from faas_connector.known import Known, Listing, Told, learn
 from faas_connector.names import FunctionName
 from faas_connector.retry import Backoff, RetryPolicy
+from faas_connector.terms import declared_contract
 from faas_connector.topic_map import TopicMap
 
 _log = logging.getLogger("faas_connector.discovery")
 
-Listing = Mapping[FunctionName, FunctionContract]
-
-# A vanished function is remembered for at least this many further lists of its namespace.
-_LISTS_BEFORE_FORGETTING = 2
 # Seconds before a failed refresh is tried again for the first time.
 _FIRST_WAIT = 0.25
 # Nor does it wait longer than this, however rarely the map is refreshed.
 _LONGEST_WAIT = 3600.0
-
-
-class Missing(msgspec.Struct, frozen=True):
-    """A function that vanished from a good list."""
-
-    contract: FunctionContract
-    namespace: str
-    since: float
-    lists: int = 0
-    """Good lists of its namespace since, without it."""
-
-
-class Known(msgspec.Struct, frozen=True):
-    """All that is known of the functions; `""` is the provider's default namespace."""
-
-    listings: Mapping[str, Listing] = {}
-    missing: Mapping[FunctionName, Missing] = {}
-    doubted: frozenset[str] = frozenset()
-    """Namespaces whose last list lost more than half of the functions at once."""
-
-
-def learn(
-    known: Known, fetched: Mapping[str, Listing | None], now: float, forget_after: float
-) -> Known:
-    """What is known after a refresh.
-
-    A namespace that could not be fetched keeps its last good list. A list that loses more than
-    half of its functions at once is believed when the next one loses them too. What vanished is
-    missing until `forget_after` has passed and two further lists came without it.
-
-    Args:
-        known: before the refresh.
-        fetched: per namespace its list, or None where fetching failed.
-        now: seconds on any steady clock.
-        forget_after: seconds.
-    """
-    listings: dict[str, Listing] = {}
-    doubted: set[str] = set()
-    # A namespace that is gone is one whose list has become empty.
-    for namespace in known.listings.keys() | fetched.keys():
-        before = known.listings.get(namespace)
-        listing = fetched.get(namespace, {})
-        if listing is None:
-            if before is not None:
-                listings[namespace] = before
-            if namespace in known.doubted:
-                doubted.add(namespace)
-        elif before and namespace not in known.doubted and _loses_most(before, listing):
-            listings[namespace] = {**before, **listing}
-            doubted.add(namespace)
-        elif listing or namespace in fetched:
-            listings[namespace] = listing
-    ordered = {name: listings[name] for name in [*fetched, *listings] if name in listings}
-    missing = _missing(known, ordered, fetched, now, forget_after)
-    return Known(ordered, missing, frozenset(doubted))
-
-
-def _loses_most(before: Listing, after: Listing) -> bool:
-    return 2 * len(before.keys() - after.keys()) > len(before)
-
-
-def _missing(
-    known: Known,
-    listings: Mapping[str, Listing],
-    fetched: Mapping[str, Listing | None],
-    now: float,
-    forget_after: float,
-) -> dict[FunctionName, Missing]:
-    present = {name for listing in listings.values() for name in listing}
-    missing: dict[FunctionName, Missing] = {}
-    for name, gone in known.missing.items():
-        good = fetched.get(gone.namespace, {}) is not None
-        lists = gone.lists + 1 if good else gone.lists
-        forgotten = lists >= _LISTS_BEFORE_FORGETTING and now - gone.since >= forget_after
-        if name not in present and not forgotten:
-            missing[name] = Missing(gone.contract, gone.namespace, gone.since, lists)
-    for namespace, before in known.listings.items():
-        if before is listings.get(namespace):
-            continue
-        for name, contract in before.items():
-            if name not in present:
-                missing[name] = Missing(contract, namespace, now)
-    return missing
 
 
 class RefreshCounts(msgspec.Struct):
@@ -150,6 +65,7 @@ class TopicMapBuilder:
         self._config = config
         self._clock = clock
         self._known = Known()
+        self._told = Told()
         self._earlier: deque[TopicMap] = deque(maxlen=2)
         self._had_namespaces = False
         self._read: dict[tuple[str, str], tuple[Mapping[str, str], FunctionContract]] = {}
@@ -161,9 +77,14 @@ class TopicMapBuilder:
             backoff=Backoff.EQUAL,
         )
 
-    def matched_lately(self, topic: str) -> bool:
-        """Whether a function asked for the topic in one of the last two refreshes' maps."""
-        return any(earlier.match(topic) for earlier in self._earlier)
+    def matched_lately(self, topic: str, namespaces: tuple[str, ...] = ()) -> bool:
+        """Whether a function asked for the topic before one of the last two good refreshes.
+
+        Args:
+            topic: of an event.
+            namespaces: only functions of these count; names or patterns, see `TopicMap.within`.
+        """
+        return any(earlier.within(namespaces).match(topic) for earlier in self._earlier)
 
     @property
     def failing(self) -> Mapping[str, GatewayError]:
@@ -241,6 +162,9 @@ class TopicMapBuilder:
             self._report(failed)
             if len(failed) == len(fetched) > 0:
                 raise next(iter(failed.values()))
+            for got in fetched.values():
+                if not isinstance(got, GatewayError):
+                    self._told = self._told.and_by(got)
             listings = {
                 name: None if isinstance(got, GatewayError) else self._contracts(name, got)
                 for name, got in fetched.items()
@@ -251,8 +175,15 @@ class TopicMapBuilder:
 
     async def _fetch_all(self) -> dict[str, list[FunctionStatus] | GatewayError]:
         namespaces = await self._namespaces()
-        found = await asyncio.gather(*map(self._fetch, namespaces))
-        return dict(zip(namespaces, found, strict=True))
+        try:
+            async with asyncio.TaskGroup() as group:
+                fetching = {
+                    name: group.create_task(self._fetch(name), name=f"list {name}")
+                    for name in namespaces
+                }
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return {name: task.result() for name, task in fetching.items()}
 
     async def _fetch(self, namespace: str) -> list[FunctionStatus] | GatewayError:
         try:
@@ -291,6 +222,7 @@ class TopicMapBuilder:
 
     def _contracts(self, namespace: str, statuses: list[FunctionStatus]) -> Listing:
         listing: dict[FunctionName, FunctionContract] = {}
+        is_asleep = self._told.is_asleep
         for status in statuses:
             annotations = status.annotations or {}
             name = (status.name, status.namespace or namespace)
@@ -298,20 +230,23 @@ class TopicMapBuilder:
             if known is not None and known[0] == annotations:
                 contract = known[1]
             else:
-                contract = self._contract(FunctionName(*name), annotations)
+                contract = self._contract(FunctionName(*name), annotations, known and known[1])
+                self._read[name] = (annotations, contract)
+            if contract.asleep is not is_asleep(status):
+                contract = msgspec.structs.replace(contract, asleep=not contract.asleep)
+                self._read[name] = (annotations, contract)
             listing[contract.name] = contract
         return listing
 
-    def _contract(self, name: FunctionName, annotations: Mapping[str, str]) -> FunctionContract:
-        contract = read_contract(
-            name,
-            annotations,
-            delimiter=self._config.topic_delimiter,
-            matcher=self._config.matcher,
-        )
+    def _contract(
+        self,
+        name: FunctionName,
+        annotations: Mapping[str, str],
+        last: FunctionContract | None,
+    ) -> FunctionContract:
+        contract = declared_contract(name, annotations, self._config, last)
         for problem in contract.problems:
             _log.warning("function %s: %s", name, problem, extra={"function": str(name)})
-        self._read[name] = (annotations, contract)
         return contract
 
     def _learn(self, fetched: Mapping[str, Listing | None]) -> None:
@@ -323,12 +258,13 @@ class TopicMapBuilder:
             for listing in known.listings.values()
             for name, contract in listing.items()
         }
-        if len(self._read) > 2 * len(contracts) + len(known.missing):
-            self._read = {name: self._read[name] for name in contracts if name in self._read}
-        functions = tuple(contracts.values())
+        if len(self._read) > 2 * (len(contracts) + len(known.missing)):
+            kept = [*contracts, *known.missing]
+            self._read = {name: self._read[name] for name in kept if name in self._read}
+        before = self.map
         missing = tuple(gone.contract for gone in known.missing.values())
-        if functions != self.map.functions or missing != self.map.missing:
-            self.map = TopicMap(functions, self._config.matcher, missing=missing)
+        self.map = before.renewed(tuple(contracts.values()), missing)
+        if self.map is not before:
             _log.debug("topic map: %r", self.map)
 
     def _report(self, failing: dict[str, GatewayError]) -> None:

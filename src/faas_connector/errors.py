@@ -75,6 +75,11 @@ class GatewayUnavailableError(GatewayError):
 class GatewayAuthError(GatewayError):
     """The gateway refused the credentials (401), or what they may do (403)."""
 
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """None where `auth` gave no credentials, so that the gateway was not asked."""
+
 
 class GatewayResponseError(GatewayError):
     """The gateway's answer is none that an OpenFaaS gateway gives, or reports its own trouble."""

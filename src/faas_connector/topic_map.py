@@ -4,15 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from faas_connector.contract import FunctionContract
-from faas_connector.matching import TopicMatcher
+from faas_connector.matching import PatternIndex, TopicMatcher
 from faas_connector.names import FunctionName
 
+# The gateway's contract, section 3.
+DEFAULT_NAMESPACE = "openfaas-fn"
 # Topics may come from outside, without end and of any length: what was found for them is forgotten
 # at times, and never remembered for long ones.
 _MOST_REMEMBERED = 16_384
 _LONGEST_REMEMBERED = 256
+
+
+class _Asked(NamedTuple):
+    """What is prepared of functions, so that those who ask for a topic are found at once."""
+
+    position: Mapping[FunctionName, int]
+    by_pattern: dict[str, tuple[FunctionContract, ...]]
+    patterns: PatternIndex
+
+    @classmethod
+    def by(cls, functions: Iterable[FunctionContract], matcher: TopicMatcher) -> _Asked:
+        """Prepare it; each function is there once."""
+        by_pattern: dict[str, list[FunctionContract]] = {}
+        position: dict[FunctionName, int] = {}
+        for number, function in enumerate(functions):
+            position[function.name] = number
+            for pattern in function.topics:
+                asking = by_pattern.get(pattern)
+                if asking is None:
+                    by_pattern[pattern] = [function]
+                elif asking[-1] is not function:
+                    asking.append(function)
+        frozen = {pattern: tuple(found) for pattern, found in by_pattern.items()}
+        return cls(position, frozen, matcher.index(by_pattern))
+
+    def by_changed(self, changed: Mapping[FunctionName, FunctionContract]) -> _Asked:
+        """The same, where some functions differ in something else than their topics."""
+        renewed = {
+            pattern: tuple(changed.get(each.name, each) for each in self.by_pattern[pattern])
+            for pattern in {pattern for each in changed.values() for pattern in each.topics}
+        }
+        return _Asked(self.position, self.by_pattern | renewed, self.patterns)
 
 
 class TopicMap:
@@ -25,12 +60,11 @@ class TopicMap:
     """
 
     __slots__ = (
+        "_asked",
         "_by_name",
         "_by_pattern",
         "_found",
-        "_index",
         "_missing",
-        "_position",
         "_views",
         "functions",
         "matcher",
@@ -43,6 +77,8 @@ class TopicMap:
         matcher: TopicMatcher = TopicMatcher.EXACT,
         *,
         missing: Iterable[FunctionContract] = (),
+        _asked: _Asked | None = None,
+        _views: dict[tuple[str, ...], TopicMap] | None = None,
     ) -> None:
         """Index the functions.
 
@@ -52,24 +88,14 @@ class TopicMap:
             missing: those that lately vanished from the gateway's list; they are not called.
         """
         # A function that is listed twice counts once.
-        by_name = {function.name: function for function in functions}
-        self.functions: tuple[FunctionContract, ...] = tuple(by_name.values())
+        self._by_name = {function.name: function for function in functions}
+        self.functions: tuple[FunctionContract, ...] = tuple(self._by_name.values())
         self.missing: tuple[FunctionContract, ...] = tuple(missing)
-        self._by_name = by_name
-        self._missing: TopicMap | None = TopicMap(self.missing, matcher) if self.missing else None
-        self._views: dict[tuple[str, ...], TopicMap] = {}
         self.matcher = matcher
-        by_pattern: dict[str, list[FunctionContract]] = {}
-        for function in self.functions:
-            for pattern in function.topics:
-                asking = by_pattern.get(pattern)
-                if asking is None:
-                    by_pattern[pattern] = [function]
-                elif asking[-1] is not function:
-                    asking.append(function)
-        self._position = {name: position for position, name in enumerate(by_name)}
-        self._by_pattern = {pattern: tuple(found) for pattern, found in by_pattern.items()}
-        self._index = matcher.index(by_pattern)
+        self._missing: TopicMap | None = TopicMap(self.missing, matcher) if self.missing else None
+        self._views = _views or {}
+        self._asked = _Asked.by(self.functions, matcher) if _asked is None else _asked
+        self._by_pattern = self._asked.by_pattern
         # Where topics match themselves only, all that can be found is known from the start.
         self._found = self._by_pattern if matcher is TopicMatcher.EXACT else {}
 
@@ -90,21 +116,60 @@ class TopicMap:
         """Whether a function vanished lately and may come back."""
         return self._missing is not None and self._missing.contract(name) is not None
 
-    def within(self, namespaces: tuple[str, ...]) -> TopicMap:
-        """This map with the functions of some namespaces only: exact names, or `*` patterns."""
-        view = self._views.get(namespaces)
+    def declared(self, name: FunctionName) -> FunctionContract | None:
+        """What a function declares, or did before it vanished; None where it is not known."""
+        found = self._by_name.get(name)
+        if found is None and self._missing is not None:
+            return self._missing.contract(name)
+        return found
+
+    def within(self, patterns: tuple[str, ...]) -> TopicMap:
+        """This map with the functions of some namespaces only; without patterns it is this map.
+
+        A function whose namespace the gateway doesn't tell is in `openfaas-fn`, the default one by
+        convention.
+
+        Args:
+            patterns: names of namespaces, exact or with `*`.
+        """
+        if not patterns:
+            return self
+        view = self._views.get(patterns)
         if view is None:
-            view = self._views[namespaces] = TopicMap(
-                [each for each in self.functions if _is_within(each, namespaces)],
+            view = self._views[patterns] = TopicMap(
+                _within(self.functions, patterns),
                 self.matcher,
-                missing=[each for each in self.missing if _is_within(each, namespaces)],
+                missing=_within(self.missing, patterns),
             )
         return view
+
+    def renewed(
+        self, functions: tuple[FunctionContract, ...], missing: tuple[FunctionContract, ...]
+    ) -> TopicMap:
+        """The map of these functions; what both maps have in common is not prepared again.
+
+        It is this one where nothing has changed.
+        """
+        if functions == self.functions and missing == self.missing:
+            return self
+        if not _ask_alike(self.functions, functions):
+            return TopicMap(functions, self.matcher, missing=missing)
+        changed = {
+            before.name: after
+            for before, after in zip(self.functions, functions, strict=True)
+            if before is not after
+        }
+        asked = self._asked.by_changed(changed)
+        views = {
+            patterns: view.renewed(_within(functions, patterns), _within(missing, patterns))
+            for patterns, view in self._views.items()
+        }
+        return TopicMap(functions, self.matcher, missing=missing, _asked=asked, _views=views)
 
     def _search(self, topic: str) -> tuple[FunctionContract, ...]:
         if self._found is self._by_pattern:
             return ()
-        patterns = self._index.find(topic)
+        patterns = self._asked.patterns.find(topic)
         if not patterns:
             found: tuple[FunctionContract, ...] = ()
         elif len(patterns) == 1:
@@ -118,7 +183,7 @@ class TopicMap:
         return found
 
     def _merge(self, patterns: Iterable[str]) -> tuple[FunctionContract, ...]:
-        position = self._position
+        position = self._asked.position
         by_position = {
             position[function.name]: function
             for pattern in patterns
@@ -145,5 +210,21 @@ class TopicMap:
         return f"<TopicMap of {len(self.functions)} functions, {len(self._by_pattern)} topics>"
 
 
-def _is_within(function: FunctionContract, namespaces: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(function.name.namespace, pattern) for pattern in namespaces)
+def _ask_alike(before: tuple[FunctionContract, ...], after: tuple[FunctionContract, ...]) -> bool:
+    """Whether they are the same functions, and ask for the same topics."""
+    return len(before) == len(after) and all(
+        one is other or (one.name == other.name and one.topics == other.topics)
+        for one, other in zip(before, after, strict=True)
+    )
+
+
+def _within(
+    functions: Iterable[FunctionContract], patterns: tuple[str, ...]
+) -> tuple[FunctionContract, ...]:
+    fitting: dict[str, bool] = {}
+    for function in functions:
+        namespace = function.name.namespace
+        if namespace not in fitting:
+            known = namespace or DEFAULT_NAMESPACE
+            fitting[namespace] = any(fnmatchcase(known, pattern) for pattern in patterns)
+    return tuple(function for function in functions if fitting[function.name.namespace])

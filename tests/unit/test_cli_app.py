@@ -87,19 +87,30 @@ def test_errors_and_their_status():
     assert "--debug" in text
 
 
-def test_a_401_says_how_to_get_the_password():
-    text, status = describe(GatewayAuthError("http://g refused the credentials (401)"))
+def test_a_401_is_a_short_line_that_says_where_to_look_for_the_password(capsys):
+    url = "http://127.0.0.1:8080/system/functions"
+    error = GatewayAuthError(f"{url} asks for credentials (401); set auth", status=401)
+    text, status = describe(error)
     assert status == 1
-    assert text.startswith("http://g refused the credentials (401). Get the password.")
+    assert text == (
+        f"{url} asks for credentials (401); give the password with --password-file FILE or -s; "
+        "faas-connector check --help says where it is"
+    )
+    assert run(["check", "--help"]) == 0
+    help_text = capsys.readouterr().out
     for way in (
-        "kubectl get secret -n openfaas basic-auth",
-        "base64 --decode",
+        "kubectl get secret -n openfaas basic-auth \\\n",
+        "-o jsonpath='{.data.basic-auth-password}' | base64 --decode",
         "sudo cat /var/lib/faasd/secrets/basic-auth-password",
-        "faas-cli login",
-        "--password-file",
+        "faas-cli login -g URL -s",
     ):
-        assert way in text
-    assert "kubectl" not in describe(GatewayAuthError("http://g forbids this (403)"))[0]
+        assert way in help_text
+
+
+@pytest.mark.parametrize("status", [None, 403])
+def test_another_password_is_advised_where_the_gateway_wants_one_only(status):
+    error = GatewayAuthError("http://g forbids this; check auth", status=status)
+    assert describe(error) == ("http://g forbids this; check auth", 1)
 
 
 def test_errors_in_groups_are_told_one_by_one():

@@ -70,6 +70,13 @@ def test_a_status_survives_copying():
         assert (str(copied), copied.status) == ("http://gw answered 502", 502)
 
 
+@pytest.mark.parametrize("status", [401, 403, None])
+def test_a_status_of_refused_credentials_survives_copying(status):
+    error = errors.GatewayAuthError("http://gw asks for credentials", status=status)
+    for copied in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (str(copied), copied.status) == ("http://gw asks for credentials", status)
+
+
 SOURCES = sorted(Path(faas_connector.__file__).parent.rglob("*.py"))
 
 

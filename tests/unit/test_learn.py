@@ -1,10 +1,12 @@
 """What is known of the functions after a refresh: one bad answer loses nothing that was good."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from faas_connector.contract import FunctionContract
-from faas_connector.discovery import Known, learn
+from faas_connector.gateway.models import FunctionStatus
+from faas_connector.known import Known, Told, learn
 from faas_connector.names import FunctionName
 
 FORGET_AFTER = 120.0
@@ -123,3 +125,34 @@ def test_the_same_list_twice_is_always_believed(history):
     if last is not None:
         known = after(*history, last, last)
         assert names(known) == {name.name for name in last}
+
+
+def status(replicas=0, available=0):
+    return FunctionStatus(name="f", replicas=replicas, available_replicas=available)
+
+
+@pytest.mark.parametrize(
+    ("lists", "replicas", "available", "asleep"),
+    [
+        # A provider that counts neither says of no function that it sleeps.
+        ([], 0, 0, False),
+        ([[status()]], 0, 0, False),
+        # One that counts replicas only.
+        ([[status(1), status()]], 0, 0, True),
+        ([[status(1), status()]], 2, 0, False),
+        # One that counts those that can answer, too.
+        ([[status(1, 1), status()]], 0, 0, True),
+        ([[status(1, 1), status()]], 1, 0, True),
+        ([[status(1, 1), status()]], 1, 1, False),
+        # What it counted once it counts, though all are asleep now.
+        ([[status(1, 1)], [status()]], 1, 0, True),
+        ([[status(1)], [status()], []], 0, 0, True),
+        # It counted none available before the first function was.
+        ([[status(1)], [status(1, 1)]], 1, 0, True),
+    ],
+)
+def test_who_sleeps_depends_on_what_the_gateway_counts(lists, replicas, available, asleep):
+    told = Told()
+    for each in lists:
+        told = told.and_by(each)
+    assert told.is_asleep(status(replicas, available)) is asleep

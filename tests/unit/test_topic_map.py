@@ -1,5 +1,6 @@
 """Topics to functions: the same functions as asking each for itself, each once, in their order."""
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -186,6 +187,129 @@ class TestMemory:
         for length in (256, 257, 100_000):
             assert names(topics.match("x" * length)) == ["f.fn"]
         assert [len(topic) for topic in topics._found] == [256]
+
+
+def asleep(contract):
+    return msgspec.structs.replace(contract, asleep=True)
+
+
+class TestMissing:
+    TOPICS = TopicMap(
+        [function("f", "a/+")],
+        TopicMatcher.MQTT,
+        missing=[function("g", "a/#"), function("h", "b")],
+    )
+
+    def test_those_that_asked_for_a_topic_are_found_apart(self):
+        assert names(self.TOPICS.match("a/b")) == ["f.fn"]
+        assert names(self.TOPICS.match_missing("a/b")) == ["g.fn"]
+        assert self.TOPICS.match_missing("c") == ()
+        assert TopicMap([function("f", "a")]).match_missing("a") == ()
+
+    def test_a_function_is_listed_missing_or_unknown(self):
+        listed, missing, unknown = (FunctionName(name, "fn") for name in "fgx")
+        found = self.TOPICS
+        assert found.contract(listed) is found.declared(listed) is found.functions[0]
+        assert found.contract(missing) is None
+        assert found.declared(missing) is found.missing[0]
+        assert found.contract(unknown) is found.declared(unknown) is None
+        assert [found.is_missing(name) for name in (listed, missing, unknown)] == [
+            False,
+            True,
+            False,
+        ]
+        assert not TopicMap().is_missing(listed)
+
+
+class TestWithin:
+    TOPICS = TopicMap(
+        [
+            function("f", "a", namespace="dev"),
+            function("g", "a", namespace="team-1"),
+            function("h", "a", namespace=""),
+        ],
+        missing=[function("i", "a", namespace="team-2"), function("j", "a", namespace="dev")],
+    )
+
+    @pytest.mark.parametrize(
+        ("patterns", "found", "missing"),
+        [
+            ((), ["f.dev", "g.team-1", "h"], ["i.team-2", "j.dev"]),
+            (("*",), ["f.dev", "g.team-1", "h"], ["i.team-2", "j.dev"]),
+            (("dev",), ["f.dev"], ["j.dev"]),
+            (("team-*", "none"), ["g.team-1"], ["i.team-2"]),
+            (("openfaas-fn",), ["h"], []),
+            (("Dev", "de"), [], []),
+        ],
+    )
+    def test_only_functions_of_these_namespaces(self, patterns, found, missing):
+        view = self.TOPICS.within(patterns)
+        assert names(view.match("a")) == found
+        assert names(view.match_missing("a")) == missing
+
+    def test_a_view_is_made_once(self):
+        assert self.TOPICS.within(()) is self.TOPICS
+        assert self.TOPICS.within(("dev",)) is self.TOPICS.within(("dev",))
+
+
+class TestRenewed:
+    @pytest.mark.parametrize("matcher", MATCHERS, ids=lambda each: each.name)
+    @given(FUNCTIONS, st.data())
+    def test_it_is_the_map_of_the_new_functions(self, matcher, functions, data):
+        before = TopicMap(functions, matcher, missing=[function("z", "a")])
+        before.within(("fn",)).match("a")
+        for topic in ("a", "a/b"):
+            before.match(topic)
+        sleeping = data.draw(st.sets(st.sampled_from(functions)) if functions else st.just(set()))
+        alike = [asleep(each) if each in sleeping else each for each in functions]
+        other = data.draw(FUNCTIONS)
+        for after, missing in (
+            (tuple(alike), ()),
+            (tuple(alike), (function("y", "a"),)),
+            (tuple(alike), (function("z", "a"),)),
+            (tuple(alike[1:]), ()),
+            (tuple(reversed(alike)), ()),
+            (tuple(other), ()),
+        ):
+            renewed, fresh = (
+                before.renewed(after, missing),
+                TopicMap(after, matcher, missing=missing),
+            )
+            assert (renewed.functions, renewed.missing) == (fresh.functions, fresh.missing)
+            assert renewed.by_topic() == fresh.by_topic()
+            for topic in ("a", "A", "b", "a/b", "a.b", "c"):
+                for patterns in ((), ("fn",), ("dev",)):
+                    one, two = renewed.within(patterns), fresh.within(patterns)
+                    assert one.match(topic) == two.match(topic)
+                    assert one.match_missing(topic) == two.match_missing(topic)
+            assert all(renewed.contract(each.name) is each for each in after)
+        assert before.functions == tuple(functions), "the map of before changed"
+
+    def test_without_a_change_it_is_the_same(self):
+        functions, missing = (function("f", "a"),), (function("g", "a"),)
+        topics = TopicMap(functions, missing=missing)
+        assert topics.renewed(functions, missing) is topics
+        assert topics.renewed((function("f", "a"),), missing) is topics, "equal is the same"
+
+    def test_patterns_are_not_prepared_again_for_functions_that_fall_asleep(self):
+        prepared = []
+
+        class Matcher(TopicMatcher):
+            def __call__(self, topic, pattern):
+                return topic == pattern
+
+            def index(self, patterns):
+                prepared.append(list(patterns))
+                return super().index(patterns)
+
+        topics = TopicMap([function("f", "a"), function("g", "a", "b")], Matcher())
+        topics.within(("fn",))
+        prepared.clear()
+        renewed = topics.renewed((topics.functions[0], asleep(topics.functions[1])), ())
+        assert not prepared
+        assert [each.asleep for each in renewed.match("a")] == [False, True]
+        assert [each.asleep for each in renewed.within(("fn",)).match("b")] == [True]
+        assert not any(each.asleep for each in topics.match("a"))
 
 
 def test_repr_is_short():

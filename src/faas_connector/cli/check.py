@@ -35,6 +35,13 @@ FILE:LINE with the nearest right name, the file's own mistakes too.
 Exit status: 1 when a check failed or an annotation is wrong.
 
 \b
+The gateway's password, on Kubernetes and with faasd:
+  kubectl get secret -n openfaas basic-auth \\
+    -o jsonpath='{.data.basic-auth-password}' | base64 --decode
+  sudo cat /var/lib/faasd/secrets/basic-auth-password
+faas-cli login -g URL -s stores it; the commands here find it there, too.
+
+\b
 Example:
   faas-connector check -g https://gateway.example.com --password-file p.txt
   faas-connector check --stack stack.yaml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import cast
 
 import click
@@ -15,11 +16,8 @@ FAILED = 1
 WRONG_USE = 2
 
 HOW_TO_LOG_IN = (
-    "Get the password. Kubernetes: kubectl get secret -n openfaas basic-auth "
-    "-o jsonpath='{.data.basic-auth-password}' | base64 --decode. "
-    "faasd: sudo cat /var/lib/faasd/secrets/basic-auth-password. "
-    "Local gateway: the file given as its --basic-auth-password-file. "
-    "Then pass it with --password-file or -s, or store it once with: faas-cli login -g URL -s"
+    "give the password with --password-file FILE or -s; "
+    "faas-connector check --help says where it is"
 )
 
 
@@ -36,9 +34,9 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, click.ClickException):
         return one_line(error.format_message()), error.exit_code
     text = one_line(str(error))
-    if isinstance(error, GatewayAuthError) and "(401)" in text:
-        # What follows the first mark is advice for programs.
-        text = f"{text.partition(';')[0]}. {HOW_TO_LOG_IN}"
+    if isinstance(error, GatewayAuthError) and error.status == HTTPStatus.UNAUTHORIZED:
+        # What follows the mark is advice for programs.
+        text = f"{text.partition(';')[0]}; {HOW_TO_LOG_IN}"
     elif not isinstance(error, ConnectorError | OSError):
         text = f"{type(error).__name__}: {text} (unexpected; see where with --debug)"
     return text, WRONG_USE if isinstance(error, ConfigError) else FAILED

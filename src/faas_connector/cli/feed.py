@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
+from faas_connector.cli.lint import count
 from faas_connector.cli.output import say
 from faas_connector.durations import format_duration
 from faas_connector.event import Event
@@ -13,16 +14,19 @@ from faas_connector.names import FunctionName
 from faas_connector.response import InvokerResponse
 
 _LONGEST_BODY = 100
+_MOST_LINES = 10_000
 
 
 class Feed:
     """Takes lines from anywhere on the loop, and prints them from one task.
 
     A terminal that is gone is then an error of that task, not of whoever had something to say.
+    Of lines that come faster than they are printed the oldest are dropped, which is said.
     """
 
-    def __init__(self) -> None:
-        self._lines: asyncio.Queue[str] = asyncio.Queue()
+    def __init__(self, most_lines: int = _MOST_LINES) -> None:
+        self._lines: asyncio.Queue[str] = asyncio.Queue(most_lines)
+        self._dropped = 0
 
     def event(self, event: Event) -> None:
         """An event that is about to be sent."""
@@ -50,6 +54,9 @@ class Feed:
     def line(self, text: str) -> None:
         """Any line; the time of day is put in front."""
         now = datetime.now().astimezone()
+        if self._lines.full():
+            self._lines.get_nowait()
+            self._dropped += 1
         self._lines.put_nowait(f"{now:%H:%M:%S}.{now.microsecond // 1000:03}  {text}".rstrip())
 
     async def show(self) -> None:
@@ -59,7 +66,11 @@ class Feed:
             OSError: the line can't be printed.
         """
         while True:
-            say(await self._lines.get())
+            line = await self._lines.get()
+            if self._dropped:
+                say(f"{count(self._dropped, 'line')} dropped: more came than could be printed")
+                self._dropped = 0
+            say(line)
 
 
 def response_text(response: InvokerResponse) -> str:

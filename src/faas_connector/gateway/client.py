@@ -159,9 +159,13 @@ class GatewayClient:
             return response.body
         where = f"{self.origin}{path}"
         if status in {401, 403}:
-            done = "refused the credentials" if status == 401 else "forbids this to the credentials"
-            hint = "check auth" if self._auth is not None else "no auth was given; set it"
-            raise GatewayAuthError(f"{where} {done} ({status}); {hint}, or ask for the password")
+            known = self._auth is not None
+            if status == 403:
+                said = "forbids this to the credentials" if known else "forbids this"
+            else:
+                said = "refused the credentials" if known else "asks for credentials"
+            hint = "check auth" if known else "set auth"
+            raise GatewayAuthError(f"{where} {said} ({status}); {hint}", status=status)
         if location := response.headers.get("location"):
             raise GatewayResponseError(
                 f"{where} redirects to {_excerpt(location.encode())} ({status}); "
@@ -188,7 +192,10 @@ class GatewayClient:
 async def _auth_fields(auth: Auth) -> Mapping[str, str]:
     try:
         given = auth() if callable(auth) else auth.headers()
-        return dict(await given if inspect.isawaitable(given) else given)
+        fields = dict(await given if inspect.isawaitable(given) else given)
+        if not all(isinstance(value, str) for value in fields.values()):
+            raise TypeError("a value is no text")
+        request_head("GET", "/", fields.items())  # refuses what can't be sent
     except (asyncio.CancelledError, GatewayError):
         raise
     except Exception as error:
@@ -196,6 +203,7 @@ async def _auth_fields(auth: Auth) -> Mapping[str, str]:
             f"auth failed to give credentials ({type(error).__name__}: {error}); "
             "it must return header fields, for example {'Authorization': 'Bearer …'}"
         ) from error
+    return fields
 
 
 def _excerpt(body: bytes) -> str:
