@@ -404,6 +404,15 @@ async def test_a_database_that_another_process_holds_is_an_error_and_then_works(
         assert (await store.counts()).dead == 1
 
 
+async def test_what_is_committed_is_synced(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        for pragma, expected in [("synchronous", 2), ("journal_mode", b"wal")]:
+            found = await store._do(
+                lambda connection, pragma=pragma: connection.execute(f"PRAGMA {pragma}").fetchone()
+            )
+            assert found == (expected,)
+
+
 async def test_many_writes_share_a_transaction(tmp_path):
     async with SqliteStore(tmp_path / "state") as store:
         commits = []
