@@ -64,7 +64,7 @@ class Dispatcher:
         self,
         config: ControllerConfig,
         topic_map: Callable[[], TopicMap],
-        matched_lately: Callable[[str], bool],
+        matched_lately: Callable[[str, tuple[str, ...]], bool],
         invoker: Invoker,
         pursuit: Pursuit,
         gate: OutageGate,
@@ -80,7 +80,7 @@ class Dispatcher:
         Args:
             config: the policies.
             topic_map: gives the map as it is now.
-            matched_lately: whether a topic had functions a short while ago.
+            matched_lately: whether a topic had functions of some namespaces a short while ago.
             invoker: knows what holds for each function.
             pursuit: calls until there is a verdict.
             gate: knows whether the gateway is down.
@@ -449,7 +449,7 @@ class Dispatcher:
         age = self._clock() - tracked.first
         policy = self._config.unmatched
         holds = policy is Unmatched.HOLD and age < self._config.retry.max_age
-        if holds or self._matched_lately(event.topic):
+        if holds or self._matched_lately(event.topic, tracked.intake.namespaces):
             wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
             if self._keeper is None:
                 await asyncio.sleep(wait)

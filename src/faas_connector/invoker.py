@@ -72,7 +72,7 @@ class Invoker:
         return self._know(function).terms
 
     def _know(self, function: FunctionName) -> _Known:
-        contract = self._map().contract(function)
+        contract = self._map().declared(function)
         known = self._known.get(function)
         if known is None or known.contract is not contract:
             if len(self._known) >= _MOST_REMEMBERED:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from faas_connector.config import ControllerConfig
-from faas_connector.contract import FunctionContract, read_contract
+from faas_connector.contract import FunctionContract
 from faas_connector.discovery import TopicMapBuilder
 from faas_connector.errors import GatewayError, GatewayUnavailableError
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.gateway.models import FunctionStatus
 from faas_connector.names import FunctionName
+from faas_connector.terms import declared_contract
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +116,7 @@ async def _functions(client: GatewayClient, namespace: str) -> list[FunctionStat
 def _surveyed(
     status: FunctionStatus, namespace: str, config: ControllerConfig, *, watched: bool
 ) -> Surveyed:
-    contract = read_contract(
-        FunctionName(status.name, status.namespace or namespace),
-        status.annotations or {},
-        delimiter=config.topic_delimiter,
-        matcher=config.matcher,
-    )
+    name = FunctionName(status.name, status.namespace or namespace)
+    contract = declared_contract(name, status.annotations or {}, config)
     replicas = max(status.replicas, status.available_replicas)
     return Surveyed(contract=contract, replicas=replicas, watched=watched)
