@@ -128,10 +128,14 @@ class Dispatcher:
         intake.take(tracked)
         if intake.by_position:
             intake.line(delivery.partition).frontier.add(tracked)
-        if tracked.key is not None and self.settler.was_finished(tracked.key):
-            self.counts.redelivered += 1
-            self._start(tracked, self.settler.settle(tracked))
-            return
+        # What comes from the store is not in hand in this sense: a redelivery of the same event may
+        # be about other functions, and finds in the store what is kept of it.
+        if tracked.key is not None:
+            self._in_hand[tracked.key] = tracked
+            if self.settler.was_finished(tracked.key):
+                self.counts.redelivered += 1
+                self._start(tracked, self.settler.settle(tracked))
+                return
         self._match(tracked)
         self._start(tracked, self._deliver(tracked))
 
@@ -161,8 +165,6 @@ class Dispatcher:
     def _start(self, tracked: Tracked, work: Coroutine[Any, Any, None]) -> None:
         intake = tracked.intake
         intake.running.add(tracked)
-        if tracked.key is not None:
-            self._in_hand[tracked.key] = tracked
         tracked.task = asyncio.create_task(self._bordered(tracked, work), name="delivery")
 
     def _take_over(self, running: Tracked, delivery: Delivery) -> None:
