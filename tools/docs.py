@@ -14,15 +14,21 @@ from pathlib import Path
 from textwrap import dedent
 
 from faas_connector import ControllerConfig, InvokerResponse, Limits, Timeouts, errors
-from faas_connector.contract import ANNOTATIONS
+from faas_connector.annotations import ANNOTATIONS
+from faas_connector.annotations import written as written_as
+from faas_connector.retry import RetryPolicy
 
 DOCS = Path(__file__).parent.parent / "docs"
 PART = re.compile(r"(?<=<!-- generated: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 BAR = r"\|"  # a bar inside a cell
 
-# The others are read and checked; what they ask for comes with a later version.
-OTHERS_READ = {"schedule", "com.openfaas.queue"}
+# Who acts on an annotation; the connector on all others.
+READERS = {
+    "schedule": "nobody yet; it is checked",
+    "com.openfaas.queue": "the gateway; it is checked",
+    "faas-connector.local.url": "the local gateway",
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -47,11 +53,13 @@ def annotation_table() -> str:
             f"`{each.key}`",
             each.meaning,
             f"`{each.example}`",
-            "is checked" if each.key in OTHERS_READ else "works",
+            "" if each.strict is None else f"`{written_as(each.strict)}`",
+            READERS.get(each.key, "the connector"),
         )
         for each in ANNOTATIONS
     ]
-    return table(("annotation", "what it says", "example", "today"), rows)
+    head = ("annotation", "what it says", "example", "if wrong", "who acts on it")
+    return table(head, rows)
 
 
 def options(settings: type) -> str:
@@ -117,6 +125,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "controller-config": lambda: options(ControllerConfig),
     "timeouts": lambda: options(Timeouts),
     "limits": lambda: options(Limits),
+    "retry-policy": lambda: options(RetryPolicy),
     "response": response_fields,
     "errors": error_tree,
 }

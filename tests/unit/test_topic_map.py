@@ -291,6 +291,12 @@ class TestRenewed:
         assert topics.renewed(functions, missing) is topics
         assert topics.renewed((function("f", "a"),), missing) is topics, "equal is the same"
 
+    @pytest.mark.parametrize("matcher", [TopicMatcher.EXACT, TopicMatcher.MQTT])
+    def test_another_function_that_asks_for_the_same_takes_its_place(self, matcher):
+        renewed = TopicMap([function("f", "a")], matcher).renewed((function("g", "a"),), ())
+        assert names(renewed.match("a")) == ["g.fn"]
+        assert renewed.contract(FunctionName("f", "fn")) is None
+
     def test_patterns_are_not_prepared_again_for_functions_that_fall_asleep(self):
         prepared = []
 

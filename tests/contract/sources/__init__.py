@@ -1,0 +1,1 @@
+"""Every source keeps the contract of sources, and the suite notices who does not."""
