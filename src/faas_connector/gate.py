@@ -96,11 +96,12 @@ class OutageGate:
             self._probes.add(task)
             task.add_done_callback(self._probes.discard)
             await asyncio.wait([opened], timeout=_INTERVAL)
-        self._opened = None
         for task in self._probes:
             task.cancel()
         _log.info("gate open: %s is back after %.1f s", self._where, loop.time() - begun)
 
     async def _try_open(self, opened: asyncio.Future[None]) -> None:
         if await self._probe() and not opened.done():
+            # At once: who wakes up before the prober must find the gate open.
+            self._opened = None
             opened.set_result(None)

@@ -1,0 +1,34 @@
+"""The gate opens for all who wait, with the first probe that succeeds."""
+
+import asyncio
+
+from faas_connector.gate import OutageGate
+
+
+async def test_who_waits_goes_on_when_a_probe_succeeds(monkeypatch):
+    monkeypatch.setattr("faas_connector.gate._INTERVAL", 0.01)
+    answers = iter([False, False, True])
+
+    async def probe():
+        await asyncio.sleep(0)
+        return next(answers)
+
+    gate = OutageGate(probe, where="http://gateway")
+    assert not await gate.gateway_is_well()
+    assert gate.is_closed
+    assert not await gate.gateway_is_well()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(gate.opened() for _ in range(3)))
+    assert not gate.is_closed
+    await gate.aclose()
+
+
+async def test_a_probe_that_succeeds_charges_the_function():
+    async def probe():
+        await asyncio.sleep(0)
+        return True
+
+    gate = OutageGate(probe, where="http://gateway")
+    assert await gate.gateway_is_well()
+    assert not gate.is_closed
+    await gate.aclose()
