@@ -7,9 +7,8 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -25,15 +24,7 @@ from faas_connector.local.function import (
 )
 from faas_connector.local.python_function import PythonFunction, PythonRunner
 
-
-def call(body: bytes | str = b"", method: str = "POST", target: str = "/", **headers: str) -> Call:
-    path, _, query = target.partition("?")
-    fields = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return Call(method, path, query, fields, body.encode() if isinstance(body, str) else body)
-
-
-def header(answer: Answer, name: str) -> str | None:
-    return next((v for n, v in answer.headers if n.lower() == name.lower()), None)
+from .calls import call, eventually, header, is_alive
 
 
 def save(folder: Path, source: str, name: str = "handler.py") -> Path:
@@ -45,14 +36,6 @@ def save(folder: Path, source: str, name: str = "handler.py") -> Path:
     return folder / name
 
 
-async def eventually(condition: Callable[[], object], within: float = 15.0) -> None:
-    """Wait for what another process does and nothing tells us about."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.01)
-
-
 async def answers(runner: PythonRunner, body: bytes) -> None:
     """Call until the function answers this; what it says before must be an answer as well."""
     answer = await runner.call(call())
@@ -62,24 +45,10 @@ async def answers(runner: PythonRunner, body: bytes) -> None:
         answer = await runner.call(call())
 
 
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; a zombie does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in {"Z", "X"}
-
-
 def modes(secrets: Path) -> tuple[int, ...]:
     """Who may read the secret, its folder, and the folder above."""
     paths = (secrets / "api-key", secrets, secrets.parent)
     return tuple(stat.S_IMODE(path.stat().st_mode) for path in paths)
-
-
-@pytest.fixture
-def log() -> list[str]:
-    return []
 
 
 @pytest.fixture
