@@ -134,7 +134,7 @@ def loaded(code):
 
 
 def loaded_by_a_name():
-    return loaded("from faas_connector import Event")
+    return loaded("from faas_connector import Controller")
 
 
 def test_importing_it_loads_nothing_before_a_name_is_asked_for():
@@ -160,7 +160,22 @@ def test_a_name_that_is_not_there_is_named():
 
 
 def test_a_module_is_no_name_but_can_be_taken_as_one():
-    loaded("from faas_connector import errors; errors.ConfigError")
+    brought = loaded("from faas_connector import errors; errors.ConfigError")
+    assert "faas_connector.controller" not in brought
+
+
+def test_type_checkers_see_the_names_of_the_running_program():
+    tree = ast.parse(inspect.getsource(faas_connector))
+    (for_checkers,) = (
+        node.body
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    seen = {
+        alias.asname: f"{node.module}.{alias.name}" for node in for_checkers for alias in node.names
+    }
+    homes = {name: f"faas_connector.{home}.{name}" for name, home in faas_connector._HOMES.items()}
+    assert seen == homes
 
 
 def test_its_names_bring_no_tool_of_the_commands():
