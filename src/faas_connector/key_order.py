@@ -37,19 +37,20 @@ class Ticket:
         Args:
             parked: whether this event has to wait on in the store, and the next one behind it.
         """
-        if self._lines.get(self._who) is self:
-            del self._lines[self._who]
-        if self.next is None:
-            return
         if self._ahead is not None and not self._ahead.done():
-            # It never had its turn: the next one waits for whoever was ahead.
+            # It never had its turn: its place is kept until whoever is ahead has left.
             self._ahead.add_done_callback(self._pass_on)
-        elif not self.next.done():
-            self.next.set_result(parked)
+        else:
+            self._give_way(parked=parked)
 
     def _pass_on(self, ahead: asyncio.Future[bool]) -> None:
+        self._give_way(parked=not ahead.cancelled() and ahead.result())
+
+    def _give_way(self, *, parked: bool) -> None:
+        if self._lines.get(self._who) is self:
+            del self._lines[self._who]
         if self.next is not None and not self.next.done():
-            self.next.set_result(not ahead.cancelled() and ahead.result())
+            self.next.set_result(parked)
 
 
 class KeyOrder:

@@ -1,0 +1,157 @@
+"""Events of one key, one after another."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faas_connector.key_order import KeyOrder, ParkedKeys
+from faas_connector.names import FunctionName
+
+F = FunctionName("f")
+G = FunctionName("g")
+
+
+async def test_the_first_in_line_does_not_wait():
+    ticket = KeyOrder().ticket(F, "a")
+    assert await ticket.turn() is False
+    ticket.leave(parked=False)
+
+
+async def test_the_next_waits_until_the_first_has_left():
+    order = KeyOrder()
+    first, second = order.ticket(F, "a"), order.ticket(F, "a")
+    turn = asyncio.create_task(second.turn())
+    await asyncio.sleep(0)
+    assert not turn.done()
+    first.leave(parked=False)
+    assert await turn is False
+
+
+async def test_other_keys_and_functions_have_lines_of_their_own():
+    order = KeyOrder()
+    order.ticket(F, "a")
+    assert await order.ticket(F, "b").turn() is False
+    assert await order.ticket(G, "a").turn() is False
+
+
+async def test_who_is_behind_a_parked_event_hears_of_it():
+    order = KeyOrder()
+    first, second, third = (order.ticket(F, "a") for _ in range(3))
+    first.leave(parked=True)
+    assert await second.turn() is True
+    second.leave(parked=True)
+    assert await third.turn() is True
+
+
+async def test_a_line_that_ended_begins_anew():
+    order = KeyOrder()
+    order.ticket(F, "a").leave(parked=True)
+    assert await order.ticket(F, "a").turn() is False
+
+
+async def test_leaving_from_the_middle_lets_nobody_overtake():
+    order = KeyOrder()
+    first, second, third = (order.ticket(F, "a") for _ in range(3))
+    second.leave(parked=False)
+    turn = asyncio.create_task(third.turn())
+    await asyncio.sleep(0)
+    assert not turn.done()
+    first.leave(parked=True)
+    assert await turn is True
+
+
+async def test_who_comes_after_one_that_left_the_end_waits_for_the_first():
+    order = KeyOrder()
+    first, last = order.ticket(F, "a"), order.ticket(F, "a")
+    last.leave(parked=False)
+    late = order.ticket(F, "a")
+    turn = asyncio.create_task(late.turn())
+    await asyncio.sleep(0)
+    assert not turn.done()
+    first.leave(parked=False)
+    assert await turn is False
+
+
+async def test_leaving_twice_changes_nothing():
+    order = KeyOrder()
+    first, second = order.ticket(F, "a"), order.ticket(F, "a")
+    first.leave(parked=True)
+    first.leave(parked=False)
+    assert await second.turn() is True
+
+
+async def test_cancelling_a_turn_leaves_the_line_as_it_is():
+    order = KeyOrder()
+    first, second, third = (order.ticket(F, "a") for _ in range(3))
+    waiting = asyncio.create_task(second.turn())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    second.leave(parked=False)
+    turn = asyncio.create_task(third.turn())
+    await asyncio.sleep(0)
+    assert not turn.done()
+    first.leave(parked=False)
+    assert await turn is False
+
+
+async def _one_at_a_time(steps: list[tuple[str, int]]) -> None:
+    """Against a naive line: whoever has the turn is the first of those who have not left."""
+    order = KeyOrder()
+    line = []
+    for what, which in steps:
+        if what == "take":
+            ticket = order.ticket(F, "a")
+            line.append((ticket, asyncio.ensure_future(ticket.turn())))
+        elif line and what == "finish":
+            ticket, turn = line.pop(0)
+            assert turn.done()
+            ticket.leave(parked=False)
+        elif line:
+            ticket, turn = line.pop(which % len(line))
+            turn.cancel()
+            ticket.leave(parked=False)
+        for _ in range(3 * len(steps)):
+            await asyncio.sleep(0)
+        assert [turn.done() for _, turn in line] == [True, *[False] * (len(line) - 1)][: len(line)]
+    assert bool(order._lines) is bool(line)
+    for ticket, turn in line:
+        turn.cancel()
+        ticket.leave(parked=False)
+    await asyncio.sleep(0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["take", "leave", "finish"]), st.integers(0, 5)), max_size=20
+    )
+)
+def test_turns_are_those_of_a_naive_line(steps: list[tuple[str, int]]):
+    asyncio.run(_one_at_a_time(steps))
+
+
+def test_parked_keys_are_counted():
+    keys = ParkedKeys([(F, "a", 2)])
+    assert keys.holds(F, "a")
+    assert not keys.holds(G, "a")
+    keys.add(F, "a", -1)
+    assert keys.holds(F, "a")
+    keys.add(F, "a", -1)
+    assert not keys.holds(F, "a")
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans())))
+def test_parked_keys_against_a_plain_count(steps: list[tuple[str, bool]]):
+    keys, counts = ParkedKeys(), dict.fromkeys("abc", 0)
+    for key, is_more in steps:
+        if is_more or counts[key]:
+            counts[key] += 1 if is_more else -1
+            keys.add(F, key, 1 if is_more else -1)
+        assert {each: keys.holds(F, each) for each in counts} == {
+            each: count > 0 for each, count in counts.items()
+        }
