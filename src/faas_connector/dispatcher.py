@@ -21,7 +21,7 @@ from faas_connector.key_order import KeyOrder, ParkedKeys, Ticket
 from faas_connector.names import FunctionName
 from faas_connector.planning import from_outside
 from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict
-from faas_connector.settling import Settler, done_entry
+from faas_connector.settling import JOURNAL, Settler, done_entry
 from faas_connector.source import Delivery
 from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason, State
 from faas_connector.topic_map import TopicMap
@@ -33,11 +33,8 @@ _HELD_WAIT = 5.0
 _LONGEST_HELD_WAIT = 60.0
 
 
-_JOURNAL = "journal/"
-
-
 def _journal_position(entry_id: int) -> str:
-    return f"{_JOURNAL}{entry_id}"
+    return f"{JOURNAL}{entry_id}"
 
 
 class DispatchCounts(msgspec.Struct):
@@ -350,7 +347,7 @@ class Dispatcher:
     async def _end_entry(self, tracked: Tracked, pending: Pending) -> None:
         """Its entry is done with; where it may be redelivered, the verdict takes its place."""
         assert self._keeper is not None  # noqa: S101
-        if tracked.key is None or tracked.key[1].startswith(_JOURNAL):
+        if tracked.key is None or tracked.key[1].startswith(JOURNAL):
             await self._keeper.write(removes=[pending.entry_id])
         else:
             done = done_entry(tracked, pending, self._clock())
@@ -529,7 +526,7 @@ class Dispatcher:
             id=tracked.entry_id,
             state=state,
             source=tracked.source,
-            position=None if key is None or key[1].startswith(_JOURNAL) else key[1],
+            position=None if key is None or key[1].startswith(JOURNAL) else key[1],
             event=tracked.event,
             due=due,
             reason=reason,

@@ -17,6 +17,8 @@ _log = logging.getLogger("faas_connector.delivery")
 
 # Seconds after which a redelivery is no longer expected.
 VERDICT_SECONDS = 7 * 24 * 3600.0
+JOURNAL = "journal/"
+"""What the position of a journalled event begins with that its broker gave none."""
 # Events that are finished and could not be acknowledged; remembered until they come again.
 _MOST_REMEMBERED = 65_536
 
@@ -55,7 +57,10 @@ class Settler:
         tracked.is_finished = True
         if tracked.entry_id:
             if self._keeper is not None:
-                await self._keeper.write(removes=[tracked.entry_id])
+                # A broker may not know yet that it was kept here, and deliver it again.
+                is_journal = tracked.key is None or tracked.key[1].startswith(JOURNAL)
+                done = [] if is_journal else self._done(tracked)
+                await self._keeper.write(done, removes=[tracked.entry_id])
             self._release(tracked)
         elif tracked.is_acked:
             self._release(tracked)
@@ -114,17 +119,19 @@ class Settler:
 
     async def remember(self, events: Iterable[Tracked]) -> None:
         """Write down what succeeded, so that a redelivery doesn't repeat it; try once."""
-        done = [
-            done_entry(tracked, pending, self._clock())
-            for tracked in events
-            for pending in tracked.succeeded
-            if tracked.key is not None
-        ]
+        done = [entry for tracked in events for entry in self._done(tracked)]
         if done and self._keeper is not None:
             try:
                 await self._keeper.store.write(done)
             except StoreError as error:
                 self._keeper.failed(error)
+
+    def _done(self, tracked: Tracked) -> list[Entry]:
+        """The verdicts of its successes, where it can be told from others."""
+        if tracked.key is None:
+            return []
+        now = self._clock()
+        return [done_entry(tracked, pending, now) for pending in tracked.succeeded]
 
     async def remember_beyond(self, intakes: Iterable[Intake]) -> None:
         """At a stop: write down what is finished above a gap."""

@@ -1,0 +1,131 @@
+"""Events that come again: while they run, while they are parked, after they were finished."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from faas_connector.config import Unmatched
+from faas_connector.retry import Backoff, RetryPolicy
+from faas_connector.source import Guarantee, Settling, SourceTraits
+from faas_connector.store import State
+from faas_connector.testing.memory_source import MemorySource
+
+from .gateway import OK, Answer, always
+from .loop import run
+from .world import World, function
+
+INDIVIDUAL = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
+BY_POSITION = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, settling=Settling.BY_POSITION)
+BOTH = pytest.mark.parametrize("traits", [INDIVIDUAL, BY_POSITION], ids=["single", "position"])
+SLOWLY = RetryPolicy(attempts=9, min_wait=10.0, max_wait=10.0, backoff=Backoff.EXPONENTIAL)
+
+
+def check_all(world: World) -> None:
+    world.check()
+    world.check_complete()
+    world.check_once()
+
+
+@BOTH
+def test_an_event_that_runs_is_not_called_again_and_its_new_handle_is_settled(traits):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World([function("a")], [source], always(Answer(after=3.0)))
+        async with world.running():
+            world.publish(source, b"1")
+            await world.until(lambda: world.gateway.log)
+            source.break_connection()
+            await world.quiet(within=20.0)
+        check_all(world)
+        assert len(source.deliveries) == 2
+
+    run(main())
+
+
+@BOTH
+def test_what_is_delivered_from_the_store_swallows_no_handle_of_its_broker(traits):
+    """It came again while the store's copy was under way: both are settled, and called once."""
+
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        answers = {1: Answer(500), 2: Answer(after=4.0)}
+        world = World(
+            [function("a")], [source], lambda _f, _d, call: answers.get(call, OK), retry=SLOWLY
+        )
+        world.store.latency = 0.05
+        async with world.crashing():
+            world.publish(source, b"1")
+            await world.until(lambda: world.store.entries(State.PARKED))
+        await asyncio.sleep(20.0)
+        source.refusals = 1
+        async with world.running():
+            await world.until(lambda: len(world.gateway.log) == 2)
+            await world.quiet(within=60.0)
+        check_all(world)
+        assert len(source.deliveries) == 2
+
+    run(main())
+
+
+@BOTH
+def test_what_is_delivered_from_the_store_hides_no_event_that_runs(traits):
+    """Delivered to one from the store, waiting in memory for the other: nobody is called twice."""
+
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+
+        def behave(name: str, _data: bytes, call: int) -> Answer:
+            if name == "parks":
+                return Answer(500) if call == 1 else Answer(after=1.0)
+            return Answer(after=30.0)
+
+        world = World(
+            [function("parks"), function("slow", timeout=60.0)], [source], behave,
+            options={"park_after": 0.1},
+        )  # fmt: skip
+        async with world.running():
+            world.publish(source, b"1")
+            await world.until(lambda: world.gateway.successes()["parks", b"1"])
+            source.break_connection()
+            await world.quiet(within=90.0)
+        check_all(world)
+
+    run(main())
+
+
+@BOTH
+def test_what_was_held_for_whoever_would_ask_is_not_repeated_when_it_comes_again(traits):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World([], [source], options={"unmatched": Unmatched.HOLD})
+        world.store.latency = 0.05
+        async with world.crashing():
+            world.publish(source, b"1")
+            await world.until(world.waiting)
+        world.builder.add(function("late"))
+        world.wanted[b"1"] = ("late",)
+        await asyncio.sleep(20.0)
+        source.refusals = 2  # the store is faster than the broker
+        async with world.running():
+            await world.quiet(within=90.0)
+        check_all(world)
+        assert len(source.deliveries) == 2
+
+    run(main())
+
+
+@BOTH
+def test_two_events_with_one_publishers_id_are_two(traits):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World([function("a")], [source], always(Answer(after=1.0)))
+        async with world.running():
+            world.publish(source, b"1", id="same")
+            world.publish(source, b"2", id="same")
+            await world.quiet()
+        check_all(world)
+        assert len({call.call_id for call in world.gateway.log}) == 2
+
+    run(main())
