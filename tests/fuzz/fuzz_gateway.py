@@ -19,11 +19,12 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["faas_connector.local", "faas_connector.gateway"]):
+PARTS = ["faas_connector.local", "faas_connector.serving", "faas_connector.gateway"]
+with atheris.instrument_imports(include=PARTS):
     from faas_connector.gateway.http1 import Request
     from faas_connector.local.function import Answer, Call, FunctionAbortedError, Unsupported
     from faas_connector.local.makers import Makers
-    from faas_connector.local.server import Connection, Server, ServerLimits
+    from faas_connector.serving.server import Connection, Server, ServerLimits
     from faas_connector.testing import LocalFunction, LocalGateway
 
 INPUTS_PER_GATEWAY = 2000

@@ -26,8 +26,8 @@ from faas_connector.config import ControllerConfig
 from faas_connector.controller import Controller
 from faas_connector.local.definition import LocalFunction
 from faas_connector.local.gateway import LocalGateway
-from faas_connector.local.listener import PortInUseError
 from faas_connector.local.stack import Stack
+from faas_connector.serving.listener import PortInUseError
 from faas_connector.sources.timer import TimerSource
 
 HELP = """Try it: a local gateway, a function and a timer.

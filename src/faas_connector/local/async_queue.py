@@ -19,8 +19,8 @@ from faas_connector.gateway.transport import Transport
 from faas_connector.local.forwarding import SERVED_BY
 from faas_connector.local.function import Headers
 from faas_connector.local.guard import field
-from faas_connector.local.reply import Reply, text
 from faas_connector.local.target import TargetError, escape, second_look, url_error
+from faas_connector.serving.reply import Reply, text
 
 _log = logging.getLogger("faas_connector.local")
 

@@ -27,7 +27,7 @@ import msgspec
 from faas_connector.durations import parse_duration
 from faas_connector.errors import ConfigError
 from faas_connector.local.function import Headers
-from faas_connector.local.reply import HANG_UP, JSON, NOT_FOUND, PLAIN, UNAUTHORIZED, Flaw, Reply
+from faas_connector.serving.reply import HANG_UP, JSON, NOT_FOUND, PLAIN, UNAUTHORIZED, Flaw, Reply
 
 _EXAMPLE = "for example 'function/printer:status=503,times=2'"
 _TARGET = re.compile(

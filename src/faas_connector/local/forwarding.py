@@ -11,8 +11,8 @@ import msgspec
 from faas_connector._version import __version__
 from faas_connector.gateway.http1 import Request
 from faas_connector.local.function import Answer, Call, Headers
-from faas_connector.local.reply import HANG_UP, Reply
 from faas_connector.local.target import escape
+from faas_connector.serving.reply import HANG_UP, Reply
 
 AGENT: Final = f"openfaas-ce-gateway/{__version__}"
 SERVED_BY: Final = ("X-Served-By", f"openfaas-ce/{__version__}")

@@ -16,9 +16,9 @@ from faas_connector.local.function import Answer, FunctionAbortedError
 from faas_connector.local.instances import Instances
 from faas_connector.local.metrics import Metrics
 from faas_connector.local.registry import Function, Registry
-from faas_connector.local.reply import HANG_UP, NO_SNIFF, NOT_FOUND, PLAIN, Flaw, Reply
 from faas_connector.local.target import TargetError, clean_path, escape, second_look
 from faas_connector.names import FunctionName
+from faas_connector.serving.reply import HANG_UP, NO_SNIFF, NOT_FOUND, PLAIN, Flaw, Reply
 
 
 class ScaleFromZero(msgspec.Struct, frozen=True):

@@ -19,7 +19,6 @@ from faas_connector.local.faults import Fault, FaultTable
 from faas_connector.local.function_routes import FunctionRoutes, ScaleFromZero
 from faas_connector.local.guard import Credentials, Guard, check_exposure
 from faas_connector.local.instances import EchoLog, Instances
-from faas_connector.local.listener import Port
 from faas_connector.local.logs import FunctionLog
 from faas_connector.local.makers import Makers, stack_deployment
 from faas_connector.local.metrics import Metrics
@@ -31,11 +30,12 @@ from faas_connector.local.registry import (
     Registry,
 )
 from faas_connector.local.routes import MetricsRoutes, Routes
-from faas_connector.local.server import Server, ServerLimits
 from faas_connector.local.shapes import Deployment, ScaleRequest, Secret
 from faas_connector.local.stack import Stack
 from faas_connector.local.system_routes import SystemRoutes
 from faas_connector.names import FunctionName
+from faas_connector.serving.listener import Port
+from faas_connector.serving.server import Server, ServerLimits
 
 
 class LocalGateway:

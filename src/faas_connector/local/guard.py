@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from faas_connector.errors import ConfigError
 from faas_connector.gateway.http1 import Request
-from faas_connector.local.listener import is_loopback
-from faas_connector.local.reply import Reply, text
+from faas_connector.serving.listener import is_loopback
+from faas_connector.serving.reply import Reply, text
 
 
 class Credentials(NamedTuple):

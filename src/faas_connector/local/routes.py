@@ -13,7 +13,9 @@ from faas_connector.local.faults import Fault, FaultTable
 from faas_connector.local.function_routes import FunctionRoutes
 from faas_connector.local.guard import Credentials, Guard, is_authorized
 from faas_connector.local.registry import RefusedError
-from faas_connector.local.reply import (
+from faas_connector.local.system_routes import SystemRoutes
+from faas_connector.local.target import Target, TargetError, clean_path, location, parse_target
+from faas_connector.serving.reply import (
     NOT_FOUND,
     PLAIN,
     UNAUTHORIZED,
@@ -21,9 +23,7 @@ from faas_connector.local.reply import (
     empty,
     text,
 )
-from faas_connector.local.server import refusal
-from faas_connector.local.system_routes import SystemRoutes
-from faas_connector.local.target import Target, TargetError, clean_path, location, parse_target
+from faas_connector.serving.server import refusal
 
 # A dot matches no line end here, as in Go: `%0A` is a page that is not found.
 _CALL = re.compile(r"/(async-)?function/([-a-zA-Z_0-9.]+)((?:/.*)?)")

@@ -14,7 +14,6 @@ from faas_connector.local.instances import Instances, RunnerMaker
 from faas_connector.local.logs import FunctionLog, LogRequest
 from faas_connector.local.metrics import Metrics
 from faas_connector.local.registry import Edition, Function, RefusedError, Registry
-from faas_connector.local.reply import JSON, PLAIN, Reply, empty, json, text
 from faas_connector.local.shapes import (
     AlertMessage,
     DeleteRequest,
@@ -26,6 +25,7 @@ from faas_connector.local.shapes import (
     read,
 )
 from faas_connector.names import FunctionName
+from faas_connector.serving.reply import JSON, PLAIN, Reply, empty, json, text
 
 _FORBIDDEN = (
     "deploying, updating and removing functions by API is switched off; "

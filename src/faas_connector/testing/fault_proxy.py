@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-from faas_connector.local.listener import Port
+from faas_connector.serving.listener import Port
 
 _CHUNK = 65_536
 

@@ -1,4 +1,4 @@
-"""Answers of the local gateway, and how they are written on the wire. No I/O."""
+"""Answers, and how they are written on the wire. No I/O."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncGenerator
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
-from faas_connector.local.function import Headers
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+"""Header fields in the order they go out."""
 
 PLAIN: Final = ("Content-Type", "text/plain; charset=utf-8")
 NO_SNIFF: Final = ("X-Content-Type-Options", "nosniff")
@@ -38,7 +39,7 @@ class Flaw(enum.Enum):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """One answer of the gateway."""
+    """One answer of a server."""
 
     status: int = 200
     headers: Headers = ()

@@ -1,7 +1,8 @@
 """An HTTP/1.1 server on a raw asyncio protocol: what an ASGI server can't do, it must.
 
 It keeps connections alive, answers pipelined requests in order, notices a client that hangs up,
-and can close without a byte, promise more than it sends, and dribble.
+bounds what its clients may hold, and can close without a byte, promise more than it sends, and
+dribble.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import functools
 import logging
 import socket
 from collections.abc import Callable, Coroutine
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
 from faas_connector.gateway.http1 import Request, RequestError, RequestParser
-from faas_connector.local.reply import PLAIN, Flaw, Reply, Wire, chunk, reason, to_wire
+from faas_connector.serving.reply import PLAIN, Flaw, Reply, Wire, chunk, reason, to_wire
 
-_log = logging.getLogger("faas_connector.local")
+_log = logging.getLogger("faas_connector.http")
 
 # Bytes that a client may send ahead while its request is being answered.
 _READ_AHEAD = 256 * 1024
@@ -38,11 +39,18 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     """For a whole request to come, and for an idle connection to stay open."""
     write_timeout: float = 60.0
     """For an answer to be given, from the request's end on; later the connection is closed."""
+    max_connections: int | None = None
+    """Clients at a time; further ones are answered 503. None for no limit."""
+    max_held_bytes: int | None = None
+    """Of unfinished requests of all clients; above it, who sends on is answered 503. None for no
+    limit."""
+    answers_half_closed: bool = False
+    """Whether who has sent its last byte gets its answer; else that is a hang-up, as for Go."""
 
 
-Handler = Callable[[Request, str], Reply | Coroutine[None, None, Reply]]
+Handler = Callable[[Request, str], "Reply | asyncio.Future[Reply] | Coroutine[None, None, Reply]"]
 """Answers a request of a peer (`ip:port`), at once or later. A coroutine is cancelled when the
-client hangs up."""
+client hangs up, a future is left alone."""
 
 BadRequest = Callable[[RequestError, str | None], Reply]
 """Answers a request that can't be read; the target is given once the head was read."""
@@ -58,15 +66,32 @@ class Server:
     """Serves one handler on sockets that it is given."""
 
     def __init__(
-        self, handler: Handler, limits: ServerLimits, *, bad_request: BadRequest = refusal
+        self,
+        handler: Handler,
+        limits: ServerLimits,
+        *,
+        bad_request: BadRequest = refusal,
+        name: str = "local gateway",
     ) -> None:
+        """Prepare.
+
+        Args:
+            handler: answers requests.
+            limits: what connections may use.
+            bad_request: answers what is no request, and what is over a limit.
+            name: what log lines, task names and the answer to an internal error say.
+        """
         self.handler = handler
+        self.name = name
         self.limits = limits
         self.bad_request = bad_request
         self.internal_errors = 0
         """How often a handler raised: always a bug of ours."""
         self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Future[Any]] = set()
+        """Answers that are still to come."""
+        self.held_bytes = 0
+        """Of unfinished requests of all clients."""
         self._listening: asyncio.Server | None = None
 
     @property
@@ -113,8 +138,10 @@ class Connection(asyncio.Protocol):
         )
         self._transport: asyncio.Transport | None = None
         self._peer = ""
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[Any] | None = None
+        self._held = 0  # bytes that came since no request was begun
         self._ahead = 0
+        self._paused = False
         self._begun = False  # whether bytes of the next request have come
         self._ended = False  # whether the client has sent its last byte
         self._closing = False  # whether nothing more is to be read
@@ -129,17 +156,25 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         self._peer = _peer_text(name)
-        self._server.connections.add(self)
-        self._expect_by(self._server.limits.read_timeout)
+        server = self._server
+        server.connections.add(self)
+        self._expect_by(server.limits.read_timeout)
+        most = server.limits.max_connections
+        if most is not None and len(server.connections) > most:
+            self._refuse(RequestError(503, "there are too many connections"))
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
         self._parser.feed(data)
+        self._held += len(data)
+        self._server.held_bytes += len(data)
         if self._task is not None:
             self._ahead += len(data)
-            if self._ahead > _READ_AHEAD and self._transport is not None:
-                self._transport.pause_reading()
+            if (self._ahead > _READ_AHEAD or self._holds_too_much) and not self._paused:
+                self._paused = True
+                if self._transport is not None:
+                    self._transport.pause_reading()
             return
         if not self._begun:
             self._begun = True
@@ -148,8 +183,11 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._ended = True
-        if self._task is not None and self._parser.idle:
+        is_hang_up = not self._server.limits.answers_half_closed and self._parser.idle
+        if is_hang_up and isinstance(self._task, asyncio.Task):
             self._task.cancel()
+        elif is_hang_up:
+            return False
         return self._task is not None
 
     def pause_writing(self) -> None:
@@ -170,9 +208,19 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._task is not None:
+        if isinstance(self._task, asyncio.Task):
             self._task.cancel()
+        self._let_go()
         self._server.connections.discard(self)
+
+    @property
+    def _holds_too_much(self) -> bool:
+        most = self._server.limits.max_held_bytes
+        return most is not None and self._server.held_bytes > most
+
+    def _let_go(self) -> None:
+        self._server.held_bytes -= self._held
+        self._held = 0
 
     # Requests, one after another
 
@@ -184,8 +232,13 @@ class Connection(asyncio.Protocol):
             except RequestError as error:
                 self._refuse(error)
                 return
+            if self._parser.idle:
+                self._let_go()
             if request is None:
                 self._begun = self._begun and not self._parser.idle
+                if self._begun and self._holds_too_much:
+                    self._refuse(RequestError(503, "too much is being received"))
+                    return
                 if self._parser.take_expectation():
                     self._write(_CONTINUE)
                 if self._ended:
@@ -205,10 +258,30 @@ class Connection(asyncio.Protocol):
                 self._send(reply, request)
                 return
             reply = _given(reply)
-        task = self._loop.create_task(self._answer(reply, request), name="local gateway request")
+        if isinstance(reply, asyncio.Future):
+            self._task = reply
+            self._server.tasks.add(reply)
+            reply.add_done_callback(functools.partial(self._came, request))
+            return
+        name = f"{self._server.name} request"
+        task = self._loop.create_task(self._answer(reply, request), name=name)
         self._task = task
         self._server.tasks.add(task)
         task.add_done_callback(functools.partial(self._answered, reply))
+
+    def _came(self, request: Request, answer: asyncio.Future[Reply]) -> None:
+        """The answer that a handler had promised."""
+        self._server.tasks.discard(answer)
+        self._task = None
+        if answer.cancelled():
+            self._close()
+        elif self._transport is not None:
+            try:
+                reply = answer.result()
+            except Exception:
+                reply = self._internal_error(request)
+            self._send(reply, request)
+            self._go_on()
 
     async def _answer(self, pending: Coroutine[None, None, Reply], request: Request) -> None:
         begun = self._loop.time()
@@ -238,16 +311,24 @@ class Connection(asyncio.Protocol):
             self._server.internal_errors += 1
             _log.error("a connection failed", exc_info=task.exception())
             self.abort()
-        elif not self._closing and self._transport is not None:
-            self._ahead = 0
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """To the next request."""
+        if self._closing or self._transport is None:
+            return
+        self._ahead = 0
+        if self._paused:
+            self._paused = False
             self._transport.resume_reading()
-            self._expect_by(self._server.limits.read_timeout)
-            self._advance()
+        self._expect_by(self._server.limits.read_timeout)
+        self._advance()
 
     def _internal_error(self, request: Request) -> Reply:
         self._server.internal_errors += 1
         _log.exception("%s %s failed", request.method, request.target)
-        return Reply(500, (PLAIN,), b"the local gateway failed; its log says why\n")
+        return Reply(500, (PLAIN,), f"the {self._server.name} failed; its log says why\n".encode())
 
     # Answers
 

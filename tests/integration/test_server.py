@@ -1,0 +1,142 @@
+"""What the HTTP server bounds, and what it promises a client that has sent its last byte."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from faas_connector.serving.listener import Port
+from faas_connector.serving.reply import Reply
+from faas_connector.serving.server import Server, ServerLimits
+
+POST = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nhi"
+
+
+@asynccontextmanager
+async def served(handler, **limits):
+    server = Server(handler, ServerLimits(**limits), name="test")
+    port = Port("127.0.0.1", 0)
+    await server.listen(port.listen())
+    try:
+        yield server, port.number
+    finally:
+        await server.close()
+        port.close()
+
+
+@asynccontextmanager
+async def client(number):
+    reader, writer = await asyncio.open_connection("127.0.0.1", number)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def status(reader):
+    return int((await reader.readuntil(b"\r\n\r\n")).split()[1])
+
+
+async def wait_for(condition):
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - it is the loop's own work that is waited for
+            await asyncio.sleep(0.01)
+
+
+class Promises:
+    """A handler that answers when it is told to."""
+
+    def __init__(self):
+        self.made = []
+
+    def __call__(self, _request, _peer):
+        self.made.append(asyncio.get_running_loop().create_future())
+        return self.made[-1]
+
+
+async def test_an_answer_that_was_promised_is_sent_when_it_comes():
+    handler = Promises()
+    async with served(handler) as (_, port), client(port) as (reader, writer):
+        for code in (202, 503):
+            writer.write(POST)
+            await wait_for(lambda: handler.made)
+            handler.made.pop().set_result(Reply(code))
+            assert await status(reader) == code
+
+
+async def test_pipelined_requests_are_answered_in_their_order():
+    handler = Promises()
+    async with served(handler) as (_, port), client(port) as (reader, writer):
+        writer.write(POST + POST)
+        for code in (201, 202):
+            await wait_for(lambda: handler.made)
+            assert len(handler.made) == 1
+            handler.made.pop().set_result(Reply(code))
+            assert await status(reader) == code
+
+
+async def test_a_half_closed_client_gets_its_answer_where_that_is_promised():
+    async def slowly():
+        await going_on.wait()
+        return Reply(202)
+
+    going_on, begun = asyncio.Event(), []
+
+    def handler(_request, _peer):
+        begun.append(1)
+        return slowly()
+
+    async with served(handler, answers_half_closed=True) as (_, port), client(port) as (reader, to):
+        to.write(POST)
+        to.write_eof()
+        await wait_for(lambda: begun)
+        going_on.set()
+        assert await status(reader) == 202
+        assert await reader.read() == b""
+
+
+async def test_a_client_that_hangs_up_leaves_a_promise_alone():
+    handler = Promises()
+    async with served(handler) as (server, port):
+        async with client(port) as (_, writer):
+            writer.write(POST)
+            await wait_for(lambda: handler.made)
+        await wait_for(lambda: not server.connections)
+        assert not handler.made[0].done()
+        handler.made[0].set_result(Reply(202))
+
+
+async def test_a_promise_that_fails_is_an_internal_error():
+    handler = Promises()
+    async with served(handler) as (server, port), client(port) as (reader, writer):
+        writer.write(POST)
+        await wait_for(lambda: handler.made)
+        handler.made[0].set_exception(RuntimeError("a bug"))
+        assert await status(reader) == 500
+        assert server.internal_errors == 1
+
+
+async def test_clients_above_the_limit_are_told_so():
+    async with served(lambda *_: Reply(), max_connections=2) as (server, port):
+        async with client(port) as (one, to_one), client(port) as (_, to_other):
+            for writer in (to_one, to_other):
+                writer.write(b"P")
+            await wait_for(lambda: len(server.connections) == 2)
+            async with client(port) as (third, _):
+                assert await status(third) == 503
+            to_one.write(POST[1:])
+            assert await status(one) == 200
+
+
+async def test_unfinished_requests_are_bounded_together():
+    head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n"
+    async with served(lambda *_: Reply(), max_held_bytes=1500) as (server, port):
+        async with client(port) as (first, to_first), client(port) as (second, to_second):
+            to_first.write(head + bytes(900))
+            await wait_for(lambda: server.held_bytes > 900)
+            to_second.write(head + bytes(900))
+            assert await status(second) == 503
+            to_second.close()
+            await wait_for(lambda: server.held_bytes < 1000)
+            to_first.write(bytes(100))
+            assert await status(first) == 200
+            await wait_for(lambda: server.held_bytes == 0)
