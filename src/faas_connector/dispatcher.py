@@ -19,11 +19,12 @@ from faas_connector.invoker import Invoker, call_ids, stable_call_id
 from faas_connector.keeper import Keeper
 from faas_connector.key_order import KeyOrder, ParkedKeys, Ticket
 from faas_connector.names import FunctionName
+from faas_connector.outcome import Kind
 from faas_connector.planning import from_outside
 from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict
 from faas_connector.settling import JOURNAL, Settler, done_entry
-from faas_connector.source import Delivery
-from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason, State
+from faas_connector.source import Delivery, Once
+from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason, State, Store
 from faas_connector.topic_map import TopicMap
 
 _log = logging.getLogger("faas_connector.delivery")
@@ -50,6 +51,8 @@ class DispatchCounts(msgspec.Struct):
     dead_lettered: int = 0
     dropped: int = 0
     """Failed for good and not kept, as `on_failure` or the function's annotation says."""
+    duplicates: int = 0
+    """Events that were not journalled again, since their publisher's name of them was known."""
     refused: int = 0
     """Events that the journal had no room for."""
 
@@ -343,6 +346,10 @@ class Dispatcher:
             await self._bury(tracked, pending, verdict)
         tracked.open.remove(pending)
         tracked.keeping -= 1
+        outcome, response = pending.outcome, pending.response
+        tracked.delivery.concluded(
+            outcome.kind if outcome else Kind.ABSENT, response.status if response else None
+        )
 
     async def _end_entry(self, tracked: Tracked, pending: Pending) -> None:
         """Its entry is done with; where it may be redelivered, the verdict takes its place."""
@@ -428,7 +435,7 @@ class Dispatcher:
         assert self._keeper is not None  # noqa: S101
         entry = self._whole_entry(tracked, State.JOURNAL, None, 0.0)
         try:
-            [tracked.entry_id] = await self._keeper.store.write([entry])
+            entry_id = await self._write_journal(self._keeper.store, entry, tracked.delivery.once)
         except StoreError as error:
             if not isinstance(error, StoreFullError):
                 self._keeper.failed(error)
@@ -436,11 +443,22 @@ class Dispatcher:
             tracked.intake.release(tracked)
             await tracked.delivery.nack()
             return False
-        self.held.add(tracked.entry_id)
+        if entry_id is None:
+            self.counts.duplicates += 1
+            return True
+        tracked.entry_id = entry_id
+        self.held.add(entry_id)
         tracked.key = (tracked.source, _journal_position(tracked.entry_id))
         tracked.is_acked = True
         await tracked.delivery.ack()
         return await self._deliver_to_all(tracked)
+
+    async def _write_journal(self, store: Store, entry: Entry, once: Once | None) -> int | None:
+        """The entry's id; None for what was taken before."""
+        if once is None:
+            return (await store.write([entry]))[0]
+        now = self._clock()
+        return await store.write_once(entry, once.key, now=now, until=now + once.seconds)
 
     async def _unmatched(self, tracked: Tracked) -> bool | None:
         """Nobody asks for it: whether it is settled; None to look again at once."""

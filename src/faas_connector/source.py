@@ -9,7 +9,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from faas_connector.event import Event
+from faas_connector.outcome import Kind
 
 
 class Guarantee(enum.Enum):
@@ -63,6 +66,14 @@ class SourceTraits:
     """Whether several connectors divide the events among them."""
 
 
+class Once(msgspec.Struct, frozen=True):
+    """The publisher's own name of an event, where a second one of that name is to be left out."""
+
+    key: str
+    seconds: float
+    """How long it is remembered."""
+
+
 class Delivery:
     """An event, and how its source holds it until it is settled.
 
@@ -71,7 +82,16 @@ class Delivery:
     The methods of this class do nothing: right for a source that knows no acknowledgement.
     """
 
-    __slots__ = ("count", "damage", "deadline", "event", "partition", "position", "redelivered")
+    __slots__ = (
+        "count",
+        "damage",
+        "deadline",
+        "event",
+        "once",
+        "partition",
+        "position",
+        "redelivered",
+    )
 
     def __init__(
         self,
@@ -83,6 +103,7 @@ class Delivery:
         count: int | None = None,
         deadline: float | None = None,
         damage: str = "",
+        once: Once | None = None,
     ) -> None:
         """Wrap an event.
 
@@ -95,6 +116,8 @@ class Delivery:
             deadline: seconds in which it must be settled or extended; None for no limit.
             damage: why no event can be made of what was read, whose bytes `event.data` holds; it
                 becomes a dead letter.
+            once: where events are journalled: what is taken only once. One that is a repetition is
+                acknowledged, and not delivered.
         """
         self.event = event
         self.position = position
@@ -103,6 +126,7 @@ class Delivery:
         self.count = count
         self.deadline = deadline
         self.damage = damage
+        self.once = once
 
     async def ack(self) -> None:
         """It is done: never deliver it again."""
@@ -115,6 +139,16 @@ class Delivery:
 
     async def extend(self) -> None:
         """It is still being worked on: start its deadline anew."""
+
+    def concluded(self, kind: Kind, status: int | None) -> None:
+        """What one function made of it; told for each that matched, before it is settled.
+
+        An event that is journalled is settled before it is delivered, and this is told afterwards.
+
+        Args:
+            kind: of the last call; ABSENT where there was none.
+            status: that was answered, if anything was.
+        """
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.event.topic} position={self.position!r}>"

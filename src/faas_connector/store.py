@@ -54,6 +54,8 @@ class Reason(enum.Enum):
     """Dead: no event could be made of what the source read."""
 
 
+ONCE = "once/"
+"""What the position begins with under which a key is remembered."""
 MAX_ANSWER_BYTES = 4096
 """Bytes of an answer that are kept with an entry."""
 
@@ -97,6 +99,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """When this entry was written last."""
     damage: str = ""
     """Why the stored event can't be decoded; empty where it can."""
+
+
+def once_entry(source: str, key: str, now: float, until: float) -> Entry:
+    """What remembers a key: it looks like the verdict of a position that no broker gives."""
+    return Entry(
+        state=State.DONE,
+        source=source,
+        position=f"{ONCE}{key}",
+        event=None,
+        due=until,
+        first=now,
+        last=now,
+    )
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +181,23 @@ class Store(Protocol):
 
         Raises:
             StoreFullError: the journal's size limit leaves no room for a JOURNAL entry.
+        """
+        ...
+
+    async def write_once(self, entry: Entry, key: str, *, now: float, until: float) -> int | None:
+        """Put a new entry, unless its source has this key, and return its id.
+
+        Entry and key are written together. With the same source and key nothing is written before
+        `until`, in whichever process, and None is returned.
+
+        Args:
+            entry: without an id.
+            key: of the publisher: a delivery id, a scheduled time.
+            now: seconds since the epoch.
+            until: when the key is forgotten; seconds since the epoch.
+
+        Raises:
+            StoreFullError: as `write`.
         """
         ...
 

@@ -9,7 +9,7 @@ import msgspec
 
 from faas_connector.errors import StoreError, StoreFullError
 from faas_connector.names import FunctionName
-from faas_connector.store import Entry, Query, State, StoreCounts, fits
+from faas_connector.store import Entry, Query, State, StoreCounts, fits, once_entry
 from faas_connector.stores.codec import journal_bytes
 
 
@@ -56,6 +56,18 @@ class MemoryStore:
             else:
                 self._entries.pop(number, None)
         return ids
+
+    async def write_once(self, entry: Entry, key: str, *, now: float, until: float) -> int | None:
+        """Put a new entry, unless its source has this key; see `Store.write_once`."""
+        self._check()
+        remembered = once_entry(entry.source, key, now, until)
+        place = (remembered.source, remembered.position)
+        if any(
+            (each.source, each.position) == place and each.due > now
+            for each in self._entries.values()
+        ):
+            return None
+        return (await self.write([entry, remembered]))[0]
 
     def _stored(self, entry: Entry, number: int) -> Entry:
         before = self._entries.get(number)

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from faas_connector.errors import ConnectorError, StoreError, StoreFullError
 from faas_connector.names import FunctionName
-from faas_connector.store import Entry, Query, StoreCounts
+from faas_connector.store import ONCE, Entry, Query, StoreCounts, once_entry
 from faas_connector.stores import schema
 from faas_connector.stores.codec import string, text
 from faas_connector.stores.failures import explained, is_of_one, needs_reopening
@@ -43,6 +43,7 @@ _INSERT, _INSERT_JOURNAL = _insert(COLUMNS), _insert(JOURNAL_COLUMNS)
 _STANDING = ("state", "source", "position", "name", "namespace", "ordered", "due", "reason",
              "first", "last", "rest")  # fmt: skip
 _UPDATE = f"UPDATE entries SET {', '.join(f'{each} = ?' for each in _STANDING)} WHERE id = ?"  # noqa: S608 - constants
+_HAS_KEY = "SELECT 1 FROM entries WHERE source = ? AND position = ? AND due > ? LIMIT 1"
 _IDS = "(SELECT value FROM json_each(?))"
 _DUE = f"""
     state = 1 AND due <= ? AND id NOT IN {_IDS} AND name || '.' || namespace NOT IN {_IDS}
@@ -173,6 +174,19 @@ class SqliteStore:
         self._journal_bytes += grown - freed
         self._has_verdicts = self._has_verdicts or any(row.is_verdict for row in rows)
         return ids
+
+    async def write_once(self, entry: Entry, key: str, *, now: float, until: float) -> int | None:
+        """Put a new entry, unless its source has this key; see `Store.write_once`."""
+        remembered = Row(once_entry(entry.source, key, now, until))
+        rows = [Row(entry), remembered]
+        place = (text(entry.source), text(f"{ONCE}{key}"), now)
+
+        def put(connection: sqlite3.Connection) -> int | None:
+            if connection.execute(_HAS_KEY, place).fetchone():
+                return None
+            return self._write(connection, rows, ())[0]
+
+        return await self._do(put)
 
     async def forget(self, now: float) -> int:
         """Remove the DONE entries whose time is over; how many there were."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from faas_connector.errors import SourceError
+from faas_connector.outcome import Kind
 from faas_connector.source import Delivery, Session, Settling, Source, SourceTraits
 from faas_connector.testing.contract_kit import fail
 
@@ -95,6 +96,7 @@ class _WatchedDelivery(Delivery):
             count=inner.count,
             deadline=inner.deadline,
             damage=inner.damage,
+            once=inner.once,
         )
         self._watched, self._inner = watched, inner
 
@@ -111,6 +113,9 @@ class _WatchedDelivery(Delivery):
         await self._inner.extend()
         self._watched.extended += 1
         self._watched.changed.set()
+
+    def concluded(self, kind: Kind, status: int | None) -> None:
+        self._inner.concluded(kind, status)
 
     async def _settle(self, settling: Awaitable[None]) -> None:
         try:

@@ -105,6 +105,46 @@ async def test_an_entry_with_an_id_replaces(store):
     assert (found.due, found.attempts) == (9.0, 2)
 
 
+async def test_what_is_written_once_is_refused_while_its_key_is_known(store):
+    first = await store.write_once(journal(b"1"), "k", now=0.0, until=9.0)
+    assert first is not None
+    assert await store.write_once(journal(b"2"), "k", now=8.9, until=20.0) is None
+    assert await store.write_once(journal(b"3"), "other", now=8.9, until=20.0) is not None
+    assert await store.write_once(journal(b"4"), "k", now=9.0, until=20.0) is not None
+    found = await store.select(Query(state=State.JOURNAL))
+    assert [entry.event.data for entry in found] == [b"1", b"3", b"4"]
+
+
+async def test_a_key_is_of_one_source(store):
+    entry = journal()
+    other = Entry(state=State.JOURNAL, source="another", event=entry.event)
+    assert await store.write_once(entry, "k", now=0.0, until=9.0) is not None
+    assert await store.write_once(other, "k", now=0.0, until=9.0) is not None
+
+
+async def test_of_many_at_once_one_is_written(store):
+    written = await asyncio.gather(
+        *(store.write_once(journal(), "k", now=0.0, until=9.0) for _ in range(50))
+    )
+    assert len([number for number in written if number is not None]) == 1
+
+
+async def test_a_key_is_forgotten_with_its_time_and_outlives_its_entry(store):
+    number = await store.write_once(journal(), "k", now=0.0, until=9.0)
+    await store.write(removes=[number])
+    assert await store.write_once(journal(), "k", now=0.0, until=9.0) is None
+    assert await store.forget(9.0) == 1
+    assert await store.write_once(journal(), "k", now=0.0, until=9.0) is not None
+
+
+async def test_what_the_journal_refuses_is_not_remembered(tmp_path):
+    for store in (MemoryStore(max_journal_bytes=10), SqliteStore(tmp_path, max_journal_bytes=10)):
+        async with nullcontext(store) if isinstance(store, MemoryStore) else store as opened:
+            with pytest.raises(StoreFullError):
+                await opened.write_once(journal(bytes(100)), "k", now=0.0, until=9.0)
+            assert await opened.counts() == StoreCounts()
+
+
 async def test_what_is_known_of_an_event(store):
     assert not store.has_verdicts
     await store.write([journal(position="p")])
