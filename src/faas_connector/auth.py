@@ -77,6 +77,10 @@ class SecretFile:
         return f"SecretFile({str(self.path)!r})"
 
 
+Secret = str | SecretFile
+"""A secret of a source's settings: its text, or the file that it is read from."""
+
+
 class BasicAuth:
     """User and password, as the OpenFaaS community edition asks for.
 

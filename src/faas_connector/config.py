@@ -15,7 +15,7 @@ from faas_connector.errors import ConfigError
 from faas_connector.headers import is_text
 from faas_connector.matching import TopicMatcher
 from faas_connector.names import Invocation
-from faas_connector.options import settings
+from faas_connector.options import Bytes, Seconds, settings
 from faas_connector.retry import RetryPolicy
 from faas_connector.urls import check_callback_url, check_gateway_url, mask_url
 
@@ -60,19 +60,19 @@ class OnFailure(enum.Enum):
 class Timeouts:
     """Seconds that things may take."""
 
-    connect: float = 5.0
+    connect: Seconds = 5.0
     """To connect to the gateway, TLS included."""
-    call: float = 60.0
+    call: Seconds = 60.0
     """For one call of a function, from sending to the end of the answer."""
-    read: float | None = None
+    read: Seconds | None = None
     """Between two bytes of an answer; None for no limit but `call`."""
-    system: float = 10.0
+    system: Seconds = 10.0
     """For one request to the gateway's own `/system` routes."""
-    cold_start: float = 120.0
+    cold_start: Seconds = 120.0
     """For the first call of a function that sleeps or never answered; `call` where that is more."""
-    drain: float | None = None
+    drain: Seconds | None = None
     """For what is in flight to be settled at a stop; None means `call`, 0 aborts at once."""
-    subscribers: float = 10.0
+    subscribers: Seconds = 10.0
     """For subscribers to get what is queued when the controller is left; 0 drops it at once."""
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ class Limits:
     """Calls running at a time, each on a connection of its own; further ones wait their turn."""
     max_unsettled: int = 1000
     """Events of one source that are read and not settled; no more are read meanwhile."""
-    max_unsettled_bytes: int = 64 * 1024 * 1024
+    max_unsettled_bytes: Bytes = 64 * 1024 * 1024
     """Bytes of such events."""
     concurrency: int | None = None
     """Calls of one function at a time, where it declares nothing; None for `max_in_flight`."""
@@ -104,15 +104,15 @@ class Limits:
     """The most calls of one function at a time, whatever it declares; None for no ceiling."""
     max_attempts: int | None = None
     """The most attempts, whatever a function declares; None for no ceiling."""
-    max_wait: float | None = None
+    max_wait: Seconds | None = None
     """The most seconds of backoff, whatever a function declares; None for no ceiling."""
-    max_timeout: float | None = None
+    max_timeout: Seconds | None = None
     """The most seconds for one call, whatever a function declares; None for no ceiling."""
-    max_response_bytes: int = 1024 * 1024
+    max_response_bytes: Bytes = 1024 * 1024
     """Bytes of one answer's body; a longer one is an error."""
     subscriber_items: int = 1000
     """Responses queued for one subscriber."""
-    subscriber_bytes: int = 64 * 1024 * 1024
+    subscriber_bytes: Bytes = 64 * 1024 * 1024
     """Bytes of events and answers queued for one subscriber."""
 
     def __post_init__(self) -> None:
@@ -150,11 +150,11 @@ class ControllerConfig:
     """For https: CA, client certificate; None means the system's CAs."""
     namespaces: str | Sequence[str] | None = None
     """None for all; else one or several, exact or with `*` (`"team-*"`). Read back as a tuple."""
-    rebuild_interval: float = 30.0
+    rebuild_interval: Seconds = 30.0
     """Seconds between two refreshes of the topic map."""
-    startup_timeout: float = 10.0
+    startup_timeout: Seconds = 10.0
     """Seconds that entering the controller waits for the first map."""
-    forget_after: float = 120.0
+    forget_after: Seconds = 120.0
     """Seconds (and at least two refreshes) that a function which vanished is remembered."""
     topic_delimiter: str = ","
     """What separates topics in a function's `topic` annotation; empty means nothing does."""
@@ -174,7 +174,7 @@ class ControllerConfig:
     """Whether calls carry `X-Topic`."""
     retry: RetryPolicy = RetryPolicy()
     """How a run tries failed calls again, where a function declares nothing else."""
-    park_after: float = 5.0
+    park_after: Seconds = 5.0
     """Seconds of waiting from which on an event waits in the store, not in memory."""
     unmatched: Unmatched = Unmatched.ACK
     """What becomes of an event that no function asks for."""

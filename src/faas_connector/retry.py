@@ -10,7 +10,7 @@ from typing import cast
 import msgspec
 
 from faas_connector.errors import ConfigError
-from faas_connector.options import settings
+from faas_connector.options import Seconds, settings
 from faas_connector.outcome import Kind, Outcome
 
 
@@ -61,15 +61,15 @@ class RetryPolicy:
 
     attempts: int = 5
     """Calls in all, the first included; 1 or more."""
-    min_wait: float = 1.0
+    min_wait: Seconds = 1.0
     """Seconds before the second attempt (before chance takes its part); doubled each time."""
-    max_wait: float = 30.0
+    max_wait: Seconds = 30.0
     """Seconds that no computed wait exceeds."""
     backoff: Backoff = Backoff.FULL
     """How much of the wait is left to chance."""
     codes: frozenset[int] | None = None
     """Statuses of the function that are tried again; None means 408, 425, 429 and 5xx."""
-    max_age: float = 3600.0
+    max_age: Seconds = 3600.0
     """Seconds after which an event is not tried again; `math.inf` for no limit."""
 
     def __post_init__(self) -> None:

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
 
 from faas_connector.errors import ConfigError
 from faas_connector.event import Event
+from faas_connector.options import Seconds, option, settings
 from faas_connector.source import Delivery, Guarantee, Session, SourceTraits
 
 
@@ -34,21 +34,27 @@ def sample_event(topic: str, count: int) -> Event:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class TimerSource:
     """One event after another, at an interval. Missed ones are left out, never made up for."""
 
-    topic: str = "payment.received"
+    name: str = "timer"
+    """A stable name, unique in one process."""
+    topic: str = option(default="payment.received", example="orders.new")
     """The topic of each event."""
-    interval: float = 10.0
-    """Seconds between two events."""
-    first_after: float | None = None
-    """Seconds before the first event; None means `interval`."""
-    make: Callable[[str, int], Event] = sample_event
+    interval: Seconds = 10.0
+    """Between two events."""
+    first_after: Seconds | None = None
+    """Before the first event; `interval` if not given."""
+    make: Callable[[str, int], Event] = option(default=sample_event, code_only=True)
     """Makes an event of the topic and its number, which counts up from 0."""
 
-    name = "timer"
     traits = SourceTraits(guarantee=Guarantee.AT_MOST_ONCE)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics of its events."""
+        return (self.topic,)
 
     def __post_init__(self) -> None:
         if not self.interval > 0:

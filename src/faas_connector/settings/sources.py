@@ -1,0 +1,46 @@
+"""The sources that are installed, found by their entry points and imported when they are used."""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from faas_connector.errors import ConfigError
+from faas_connector.options import nearest
+from faas_connector.settings.definition import Option, options_of
+
+GROUP = "faas_connector.sources"
+"""The entry points of sources: `name = "module:ClassOfSettings"`."""
+_ENVELOPE = ("name",)
+"""What stands beside a source's options in the file."""
+
+
+def source_kinds() -> dict[str, EntryPoint]:
+    """Every kind of source that this Python knows, by name, those of other packages too."""
+    found = sorted(entry_points(group=GROUP), key=lambda each: each.name)
+    return {each.name: each for each in found}
+
+
+def load_source(kind: str) -> Any:
+    """The class of settings of one kind of source.
+
+    Raises:
+        ConfigError: there is no such kind.
+        MissingExtraError: its library isn't installed; the message holds the pip line.
+    """
+    kinds = source_kinds()
+    if kind not in kinds:
+        raise ConfigError(f"there is no source {kind!r}; {nearest(kind, kinds)}")
+    return kinds[kind].load()
+
+
+def source_options(source: type) -> tuple[Option, ...]:
+    """The options of a source, but for those that every source has."""
+    return options_of(source, but=_ENVELOPE)
+
+
+def summary(source: type) -> str:
+    """The first sentence of what a source says of itself."""
+    text = " ".join((inspect.getdoc(source) or "").split("\n\n")[0].split())
+    return text.partition(". ")[0].rstrip(".")
