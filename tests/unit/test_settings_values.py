@@ -223,8 +223,7 @@ def test_what_is_empty_is_left_at_its_default():
         ("\ntopic: x", "connector.yaml:2: specimen has no 'topic'; did you mean 'topics'?"),
         (
             "inner:\n  dept: 1",
-            "connector.yaml:2: specimen.inner has no 'dept'; did you mean 'depth'?, for "
-            + "example: depth: 3",
+            "specimen.inner has no 'dept'; did you mean 'depth'?, for example: depth: 3",
         ),
         ("interval: 30", "connector.yaml:1: specimen.interval: '30' is no duration; write for"),
         ("size: big", "connector.yaml:1: specimen.size: 'big' is no size; write for example"),
