@@ -64,6 +64,7 @@ class Extra:
 
     env: tuple[str | Foreign, ...] = ()
     example: str = ""
+    key: str | None = None
     flag: str | None = None
     empty: bool = False
     code_only: bool = False
@@ -78,9 +79,11 @@ def option(
     default_factory: Any = MISSING,
     env: Iterable[str | Foreign] = (),
     example: str = "",
+    key: str | None = None,
     flag: str | None = None,
     empty: bool = False,
     code_only: bool = False,
+    shown: bool = True,
 ) -> Any:
     """A field of a class of settings that has more to say.
 
@@ -89,14 +92,17 @@ def option(
         default_factory: as in `dataclasses.field`.
         env: names under which existing connectors read it from the environment.
         example: as it would be written, for messages and documents.
-        flag: its flag without the dashes, where that is not the field's name; of a nested class,
+        key: its key in the file, where that is not the field's name; its flag and its variable are
+            made of it.
+        flag: its flag without the dashes, where that is not the key; of a nested class,
             what the flags of its options begin with.
         empty: whether an empty environment variable is a value, and not as good as none.
         code_only: programs alone can give it (a callable, a context).
+        shown: whether `repr` shows it; a secret's text must not be seen.
     """
-    extra = Extra(tuple(env), example, flag, empty, code_only)
+    extra = Extra(tuple(env), example, key, flag, empty, code_only)
     more = {"default_factory": default_factory} if default is MISSING else {"default": default}
-    return field(**more, metadata={_EXTRA: extra})
+    return field(**more, repr=shown, metadata={_EXTRA: extra})
 
 
 def extra_of(metadata: Mapping[str, Any]) -> Extra:

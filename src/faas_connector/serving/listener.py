@@ -9,6 +9,8 @@ import socket
 
 from faas_connector.errors import ConfigError, ConnectorError
 
+_HIGHEST_PORT = 65_535
+
 
 class PortInUseError(ConnectorError, OSError):
     """Somebody else listens on the port; try another, or 0 for any free one."""
@@ -89,6 +91,23 @@ class Port:
             f"port {self._address[1]} on {self._address[0]} is taken; "
             "give another, or 0 for any free one",
         )
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`; the host of `:PORT` is every address of this machine.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not (colon and port.isascii() and port.isdigit() and int(port) <= _HIGHEST_PORT) or (
+        ":" in bare and bare == host
+    ):
+        raise ConfigError(
+            f"{text!r} is no address to listen on; for example 127.0.0.1:9000 or [::1]:9000"
+        )
+    return bare or "0.0.0.0", int(port)  # noqa: S104
 
 
 def is_loopback(host: str) -> bool:

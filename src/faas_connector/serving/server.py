@@ -102,7 +102,11 @@ class Server:
     async def listen(self, listening: socket.socket) -> None:
         """Serve on a listening socket, which belongs to the server from now on."""
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: Connection(self), sock=listening)
+        # In two steps: who is cancelled in the second has something to close.
+        self._listening = await loop.create_server(
+            lambda: Connection(self), sock=listening, start_serving=False
+        )
+        await self._listening.start_serving()
 
     async def close(self, grace: float = 0.0) -> None:
         """Listen no more, and end every connection.

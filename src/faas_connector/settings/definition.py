@@ -85,7 +85,8 @@ def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Itera
         if extra.code_only or not field.init or field.name in but:
             continue
         inner = without_none(hints[field.name])
-        own = field.name if extra.flag is None else extra.flag
+        key = extra.key or field.name
+        own = key if extra.flag is None else extra.flag
         words = "-".join(filter(None, (flag, own.replace("_", "-"))))
         here = (*path, field.name)
         if is_settings(inner):
@@ -96,7 +97,7 @@ def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Itera
             each if isinstance(each, Foreign) else Foreign(each, str) for each in extra.env
         )
         found = Option(
-            path=here,
+            path=(*path, key),
             target=here,
             kind=kind,
             default=default_of(field),

@@ -1,0 +1,160 @@
+"""Listens for requests, and hands their events over to the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from faas_connector.errors import SourceError
+from faas_connector.event import Event
+from faas_connector.gateway.http1 import Request, RequestError
+from faas_connector.handover import HandOver
+from faas_connector.headers import Headers
+from faas_connector.serving.listener import Port, PortInUseError, address_of
+from faas_connector.serving.reply import Reply
+from faas_connector.serving.server import Server, ServerLimits
+from faas_connector.source import Once, Session
+from faas_connector.sources.webhook.access import Access
+from faas_connector.sources.webhook.replies import (
+    BUSY,
+    DRAINING,
+    NOT_SAFE,
+    RETRY_AFTER,
+    Conclusion,
+    ReplyWith,
+    accepted,
+    refusal,
+    verdict,
+)
+from faas_connector.sources.webhook.settings import HttpSettings, access_to
+from faas_connector.sources.webhook.waiting import RequestDelivery, Waiting
+
+_log = logging.getLogger("faas_connector.source")
+
+_MAX_HEAD = 32 * 1024
+_MAX_HELD = 64 * 1024 * 1024
+# Open files that are for others than clients.
+_OTHER_FILES = 256
+# Seconds for the last answers to be written.
+_LAST_ANSWERS = 1.0
+# Seconds between two log lines on refused requests.
+_QUIET = 60.0
+
+Handler = Callable[[Request, Headers], Reply | Sequence[tuple[Event, Once | None]]]
+"""The events of a request that may be served, or why it has none."""
+
+
+class Door:
+    """Lets requests in: checks who calls, and lets them wait for what becomes of their events."""
+
+    def __init__(
+        self, name: str, http: HttpSettings, access: Access, handler: Handler, events: HandOver
+    ) -> None:
+        self._name = name
+        self._access = access
+        self._handler = handler
+        self._events = events
+        self._timeout = http.reply_timeout
+        self._reply_of: Callable[[Sequence[Conclusion]], Reply] = (
+            verdict if http.reply is ReplyWith.VERDICT else accepted
+        )
+        self._waiting = set[Waiting]()
+        self._refused = 0
+        self._reported_at = 0.0
+
+    def __call__(self, request: Request, peer: str) -> Reply | asyncio.Future[Reply]:
+        """Answer a request, now or when its events are settled."""
+        headers = Headers(request.headers)
+        flaw = self._access.flaw(headers, request.body, time.time())
+        if flaw is not None and request.method != "OPTIONS":
+            self._report(flaw, peer)
+            return refusal(401, flaw, ("WWW-Authenticate", self._access.challenge))
+        found = self._handler(request, headers)
+        if isinstance(found, Reply):
+            return found
+        waiting = Waiting(len(found), self._reply_of, self._timeout)
+        deliveries = [RequestDelivery(event, waiting, once) for event, once in found]
+        if not self._events.offer(deliveries):
+            waiting.end(DRAINING)
+            return BUSY if self._events.is_open else DRAINING
+        self._waiting.add(waiting)
+        waiting.answer.add_done_callback(lambda _: self._waiting.discard(waiting))
+        return waiting.answer
+
+    def close(self) -> None:
+        """Answer all who still wait: nobody settles their events any more."""
+        for waiting in tuple(self._waiting):
+            waiting.end(NOT_SAFE)
+
+    def _report(self, flaw: str, peer: str) -> None:
+        """Say that requests are refused: at once, then now and then."""
+        self._refused += 1
+        now = time.monotonic()
+        if self._reported_at and now - self._reported_at < _QUIET:
+            return
+        _log.warning(
+            "%s: refused a request of %s: %s (%d so far)", self._name, peer, flaw, self._refused,
+            extra={"source": self._name},
+        )  # fmt: skip
+        self._reported_at = now
+
+
+@asynccontextmanager
+async def listening(
+    name: str, http: HttpSettings, session: Session, handler: Handler
+) -> AsyncGenerator[HandOver]:
+    """Listen until this is left, and give the events that are pushed.
+
+    While the session stops, requests are answered 503 and those that wait are seen through.
+
+    Raises:
+        SourceError: somebody else listens there.
+    """
+    host, number = address_of(http.listen)
+    try:
+        port = Port(host, number)
+    except PortInUseError as error:
+        raise SourceError(f"{name} can't listen on {http.listen}: {error.strerror}") from error
+    try:
+        async with HandOver(
+            session, max_waiting=http.max_waiting, max_waiting_bytes=http.max_waiting_bytes
+        ) as events:
+            door = Door(name, http, access_to(http), handler, events)
+            server = Server(door, _limits(name, http), bad_request=_bad_request, name=name)
+            try:
+                await server.listen(port.listen())
+                _log.info("%s listens on %s:%d", name, host, port.number, extra={"source": name})
+                yield events
+            finally:
+                door.close()
+                await server.close(_LAST_ANSWERS)
+    finally:
+        port.close()
+
+
+def _limits(name: str, http: HttpSettings) -> ServerLimits:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = http.max_connections
+    if files != resource.RLIM_INFINITY and files - _OTHER_FILES < connections:
+        connections = max(1, files - _OTHER_FILES)
+        _log.warning(
+            "%s serves %d clients at a time, not %d: this process may open %d files (ulimit -n)",
+            name, connections, http.max_connections, files, extra={"source": name},
+        )  # fmt: skip
+    return ServerLimits(
+        max_head_bytes=_MAX_HEAD,
+        max_body_bytes=http.max_body,
+        read_timeout=http.request_timeout,
+        write_timeout=http.request_timeout,
+        max_connections=connections,
+        max_held_bytes=_MAX_HELD,
+        answers_half_closed=True,
+    )
+
+
+def _bad_request(error: RequestError, _target: str | None) -> Reply:
+    return refusal(error.status, error.text, *((RETRY_AFTER,) if error.status == 503 else ()))
