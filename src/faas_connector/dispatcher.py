@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from faas_connector.cloudevents import as_cloudevent
 from faas_connector.config import ControllerConfig, OnFailure, Unmatched
 from faas_connector.contract import Order
 from faas_connector.errors import ConnectorError, StoreError, StoreFullError
@@ -122,6 +123,8 @@ class Dispatcher:
                 self._take_over(running, delivery)
                 return
         event = from_outside(delivery.event)
+        if intake.cloudevents:
+            event = as_cloudevent(event, source=intake.name, position=position)
         tracked = Tracked(intake, delivery, event, self._clock(), intake.name, position)
         if delivery.deadline is not None:
             tracked.deadline_at = asyncio.get_running_loop().time() + delivery.deadline

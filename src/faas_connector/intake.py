@@ -96,6 +96,7 @@ class Intake:
         limits: Limits,
         *,
         namespaces: Iterable[str] = (),
+        cloudevents: bool = False,
     ) -> None:
         """Start with nothing.
 
@@ -104,10 +105,12 @@ class Intake:
             traits: what it can do.
             limits: `max_unsettled` and `max_unsettled_bytes` hold for it.
             namespaces: patterns; its events go to functions of these only. Empty for all.
+            cloudevents: whether its events go out as CloudEvents.
         """
         self.name = name
         self.traits = traits
         self.namespaces = tuple(namespaces)
+        self.cloudevents = cloudevents
         self.by_position = traits.settling is Settling.BY_POSITION
         self.lines: dict[str, Line] = {}
         self.running: set[Tracked] = set()

@@ -38,7 +38,7 @@ EventMaker = Callable[[], AsyncIterable[Event]]
 
 
 class Scoped(msgspec.Struct, frozen=True):
-    """A source whose events go to the functions of some namespaces only.
+    """A source whose events go to the functions of some namespaces only, or as CloudEvents.
 
     Example:
         ```python
@@ -48,8 +48,10 @@ class Scoped(msgspec.Struct, frozen=True):
 
     source: Source | EventMaker
     """Where the events come from."""
-    namespaces: tuple[str, ...]
-    """Exact, or patterns with `*`."""
+    namespaces: tuple[str, ...] = ()
+    """Exact, or patterns with `*`; empty for all."""
+    cloudevents: bool = False
+    """Whether calls carry CloudEvents' header fields (binary mode): `ce-id`, `ce-type`…"""
 
 
 Runnable = Source | EventMaker | Scoped
@@ -110,10 +112,8 @@ def served(runnables: Sequence[Runnable], config: ControllerConfig) -> list[Serv
 
 
 def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served:
-    namespaces: tuple[str, ...] = ()
-    source: object = runnable
-    if isinstance(runnable, Scoped):
-        source, namespaces = runnable.source, runnable.namespaces
+    scope = runnable if isinstance(runnable, Scoped) else Scoped(runnable)
+    source: object = scope.source
     if not hasattr(source, "open"):
         if not callable(source):
             raise ConfigError(
@@ -127,7 +127,14 @@ def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served
             f"for example {source.__name__}()"
         )
     made: Source = source  # type: ignore[assignment]
-    return Served(made, Intake(made.name, made.traits, config.limits, namespaces=namespaces))
+    intake = Intake(
+        made.name,
+        made.traits,
+        config.limits,
+        namespaces=scope.namespaces,
+        cloudevents=scope.cloudevents,
+    )
+    return Served(made, intake)
 
 
 class Supervisor:

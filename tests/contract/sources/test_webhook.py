@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from faas_connector.serving.listener import Port
-from faas_connector.sources.webhook import WebhookSource
+from faas_connector.sources.webhook import CloudEventsSource, WebhookSource
 from faas_connector.testing.source_contract import SourceContract, Subject
 
 
@@ -20,8 +20,9 @@ def port():
 class Sender:
     """Sends each event on a connection of its own, again until the source takes it on."""
 
-    def __init__(self, port):
+    def __init__(self, port, path):
         self.port = port
+        self.path = path
         self.tasks = []
 
     async def publish(self, event):
@@ -32,7 +33,9 @@ class Sender:
     def _request(self, event):
         headers = "".join(f"{name}: {value}\r\n" for name, value in event.headers.items())
         return (
-            f"POST /{event.topic} HTTP/1.1\r\nHost: here\r\n{headers}X-Delivery: {event.id}\r\n"
+            f"POST {self.path} HTTP/1.1\r\nHost: here\r\n{headers}X-Delivery: {event.id}\r\n"
+            "Authorization: Bearer hunter2\r\n"
+            f"ce-specversion: 1.0\r\nce-id: {event.id}\r\nce-source: /s\r\nce-type: contract\r\n"
             f"Content-Length: {len(event.data)}\r\n\r\n"
         ).encode() + event.data
 
@@ -63,14 +66,15 @@ class Sender:
 
 class HttpContract(SourceContract):
     quiet = 0.05
-    header_prefix = ""
+    path = "/contract"
+    durable = False
 
     def source(self, address):
         raise NotImplementedError
 
     @pytest.fixture
     async def subject(self, port):
-        sender = Sender(port)
+        sender = Sender(port, self.path)
         taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
         address = "{}:{}".format(*taken.sockets[0].getsockname())
         yield Subject(
@@ -86,8 +90,6 @@ class HttpContract(SourceContract):
 
 
 class TestWebhook(HttpContract):
-    durable = False
-
     def source(self, address):
         return WebhookSource(
             listen=address,
@@ -95,12 +97,20 @@ class TestWebhook(HttpContract):
             headers=("Color", "Size-*"),
             delivery_header="X-Delivery",
             durable=self.durable,
-            **self.credentials(address),
+            token="hunter2",
         )
-
-    def credentials(self, _address):
-        return {}
 
 
 class TestDurableWebhook(TestWebhook):
+    durable = True
+
+
+class TestCloudEvents(HttpContract):
+    path = "/"
+
+    def source(self, address):
+        return CloudEventsSource(listen=address, headers=("Color", "Size-*"), durable=self.durable)
+
+
+class TestDurableCloudEvents(TestCloudEvents):
     durable = True

@@ -56,9 +56,7 @@ class Secrets:
         if isinstance(self._secret, str):
             return (decoded_secret(self._secret, self._encoding),)
         lines = self._secret.get().splitlines()
-        return tuple(
-            decoded_secret(line.strip(), self._encoding) for line in lines if line.strip()
-        )
+        return tuple(decoded_secret(line.strip(), self._encoding) for line in lines if line.strip())
 
 
 class Access(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from faas_connector.sources.webhook.signatures import GITHUB, Encoding, Signatur
 from faas_connector.sources.webhook.topics import checked_base, checked_topics
 
 _E = TypeVar("_E", bound=enum.Enum)
+_GITHUB_HEADERS = "X-GitHub-*"
 _MIB = 1024 * 1024
 
 
@@ -84,6 +85,9 @@ class HttpSettings:
     """With `hmac`: what stands before the time in that header."""
     timestamp_tolerance: Seconds = 300.0
     """With `hmac`: how much the signed time may differ from ours."""
+    headers: tuple[str, ...] = ()
+    """Headers that go on to functions, with `*` for any text. With GitHub's signature
+    `X-GitHub-*` do."""
     max_body: Bytes = _MIB
     """Of a request's body; a larger one is answered 413."""
     request_timeout: Seconds = 30.0
@@ -181,12 +185,15 @@ def _name_members(http: HttpSettings, source: str) -> None:
     }
     for name, kind in members.items():
         object.__setattr__(http, name, member_of(kind, getattr(http, name), f"{source}.{name}"))
-    topics: object = http.topics
-    if isinstance(topics, str):
-        raise ConfigError(
-            f"{source}.topics must be a list, got {topics!r}; for example ({topics!r},)"
-        )
-    object.__setattr__(http, "topics", tuple(http.topics))
+    for name in ("topics", "headers"):
+        value: object = getattr(http, name)
+        if isinstance(value, str):
+            raise ConfigError(
+                f"{source}.{name} must be a list, got {value!r}; for example ({value!r},)"
+            )
+        object.__setattr__(http, name, tuple(getattr(http, name)))
+    if http.signature is SignatureKind.GITHUB and _GITHUB_HEADERS not in http.headers:
+        object.__setattr__(http, "headers", (_GITHUB_HEADERS, *http.headers))
 
 
 def member_of(kind: type[_E], value: object, option: str) -> _E:

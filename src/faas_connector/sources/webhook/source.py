@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from faas_connector.errors import ConfigError
 from faas_connector.event import Event
 from faas_connector.gateway.http1 import Request
-from faas_connector.headers import Headers, is_text, is_token
+from faas_connector.headers import Headers, is_token
 from faas_connector.options import option, settings
 from faas_connector.serving.reply import Reply
 from faas_connector.source import Delivery, Once, Session, SourceTraits
 from faas_connector.sources.webhook.listening import listening
+from faas_connector.sources.webhook.passing import content_type, passed, passing
 from faas_connector.sources.webhook.replies import NOT_FOUND, refusal
 from faas_connector.sources.webhook.settings import (
     HttpSettings,
@@ -54,15 +53,10 @@ class WebhookSource(HttpSettings):
     delivery_header: str = ""
     """The header with the sender's id of a delivery; it becomes `X-Event-Id`. With GitHub's
     signature it is `X-GitHub-Delivery`."""
-    headers: tuple[str, ...] = ()
-    """Headers that go on to functions, with `*` for any text. With GitHub's signature
-    `X-GitHub-*` do."""
 
     def __post_init__(self) -> None:
-        if self.signature in {SignatureKind.GITHUB, "github"}:
-            object.__setattr__(self, "headers", ("X-GitHub-*", *self.headers))
-            if not self.delivery_header:
-                object.__setattr__(self, "delivery_header", "X-GitHub-Delivery")
+        if self.signature in {SignatureKind.GITHUB, "github"} and not self.delivery_header:
+            object.__setattr__(self, "delivery_header", "X-GitHub-Delivery")
         check_http(self, "webhook")
         _routes(self)
         if not (self.topics or self.topic_prefix or self.paths):
@@ -134,42 +128,3 @@ def _handler(
         return ((event, once),)
 
     return events
-
-
-def passing(patterns: Sequence[str]) -> Callable[[str], bool] | None:
-    """Tells which header names, in lower case, go on to functions; None where none does."""
-    if not patterns:
-        return None
-    expression = re.compile(
-        "|".join(re.escape(each.lower()).replace(r"\*", ".*") for each in patterns)
-    )
-
-    @functools.lru_cache(maxsize=1024)
-    def passes(name: str) -> bool:
-        return expression.fullmatch(name) is not None and name != "content-type"
-
-    return passes
-
-
-def passed(headers: Headers, passes: Callable[[str], bool] | None) -> dict[str, str]:
-    """The fields that go on, several of one name as one (RFC 9110, 5.3)."""
-    if passes is None:
-        return {}
-    names = {name.lower(): name for name, _ in headers.fields if passes(name.lower())}
-    return {name: readable(", ".join(headers.get_all(lower))) for lower, name in names.items()}
-
-
-def content_type(headers: Headers) -> str | None:
-    """What the sender says of its body, where it is text that a header may hold."""
-    value = headers.get("content-type")
-    return value if value and is_text(value) else None
-
-
-def readable(value: str) -> str:
-    """A field's value as text: UTF-8 where it is that."""
-    if value.isascii():
-        return value
-    try:
-        return value.encode("latin-1").decode()
-    except UnicodeDecodeError:
-        return value

@@ -25,11 +25,19 @@ class Topics(msgspec.Struct, frozen=True):
     prefix: str = ""
     """And all that begin with it; it is put before a topic that doesn't."""
 
+    every: bool = False
+    """Or any topic at all."""
+
+    @classmethod
+    def any(cls) -> Topics:
+        """Every topic."""
+        return cls(every=True)
+
     def allowed(self, name: str) -> str | None:
         """The topic that `name` means; None where it is not allowed."""
         if not _TOPIC.fullmatch(name) or len(name) > _LONGEST:
             return None
-        if name in self.names:
+        if self.every or name in self.names:
             return name
         if not self.prefix:
             return None
