@@ -99,7 +99,7 @@ def described_fields(described: type) -> list[tuple[str, str, str]]:
 
 
 def written(default: ast.expr | None) -> str:
-    if isinstance(default, ast.Call) and default.keywords:  # field(default=…)
+    if isinstance(default, ast.Call) and default.keywords:  # field(default=…), option(default=…)
         default = default.keywords[0].value
     if isinstance(default, ast.JoinedStr):
         return '"faas-connector/VERSION"'

@@ -15,7 +15,7 @@ from faas_connector.errors import ConfigError
 from faas_connector.headers import is_text
 from faas_connector.matching import TopicMatcher
 from faas_connector.names import Invocation
-from faas_connector.options import Bytes, Seconds, settings
+from faas_connector.options import Bytes, Seconds, option, settings
 from faas_connector.retry import RetryPolicy
 from faas_connector.urls import check_callback_url, check_gateway_url, mask_url
 
@@ -66,7 +66,7 @@ class Timeouts:
     """For one call of a function, from sending to the end of the answer."""
     read: Seconds | None = None
     """Between two bytes of an answer; None for no limit but `call`."""
-    system: Seconds = 10.0
+    system: Seconds = option(default=10.0, env=("rebuild_timeout",))
     """For one request to the gateway's own `/system` routes."""
     cold_start: Seconds = 120.0
     """For the first call of a function that sleeps or never answered; `call` where that is more."""

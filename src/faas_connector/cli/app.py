@@ -30,6 +30,7 @@ class Entry:
 
 
 COMMANDS = {
+    "run": Entry("run", "Run sources, and call the functions that want their events.", True),
     "dev": Entry("dev", "Try it: a local gateway, a function and a timer.", True),
     "gateway": Entry("gateway", "Run the local gateway alone.", True),
     "tester": Entry("tester", "Send a test event on an interval.", True),

@@ -45,6 +45,16 @@ class GatewayFlags:
     matcher: str = "exact"
 
 
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a file of settings says about the gateway; flags and environment go before it."""
+
+    gateway: str | None = None
+    gateway_origin: str = ""
+    auth: BasicAuth | BearerToken | None = None
+    auth_origin: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """The settings that hold, and where the gateway and the credentials were found."""
@@ -68,6 +78,8 @@ def connection(
     home: Path,
     folder: Path,
     read_password: Callable[[], str],
+    config: ControllerConfig | None = None,
+    stated: Stated | None = None,
 ) -> Connection:
     """Settings for a command that runs until it is stopped.
 
@@ -77,21 +89,25 @@ def connection(
         home: the user's home folder.
         folder: the current folder.
         read_password: gives what comes by standard input; called for `--password-stdin` only.
+        config: all other settings; None for those of the environment and of `flags.matcher`.
+        stated: what a file says.
 
     Raises:
         ConfigError: a setting can't work; the message names the flag, variable or file.
     """
-    url, gateway_origin = _gateway(flags, environ)
+    stated = stated or Stated()
+    url, gateway_origin = _gateway(flags, environ, stated)
     auth = _auth_of_flags(flags, read_password)
     if auth is None:
-        auth = _auth_of_others(environ, url, login_path(environ, home, folder))
+        auth = _auth_of_others(environ, stated, url, login_path(environ, home, folder))
+    if config is None:
+        config = replace(environment_settings(environ), topic_matcher=flags.matcher)
     config = replace(
-        environment_settings(environ),
+        config,
         gateway_url=url,
         auth=auth.value if auth else None,
         namespaces=flags.namespaces or None,
         tls=_tls(flags) if urlsplit(url).scheme == "https" else None,
-        topic_matcher=flags.matcher,
     )
     return Connection(
         config=config,
@@ -106,12 +122,13 @@ def impatient(config: ControllerConfig) -> ControllerConfig:
     return replace(config, startup_timeout=_PATIENCE, timeouts=timeouts)
 
 
-def _gateway(flags: GatewayFlags, environ: Mapping[str, str]) -> tuple[str, str]:
+def _gateway(flags: GatewayFlags, environ: Mapping[str, str], stated: Stated) -> tuple[str, str]:
     # An empty flag, as `-g "$UNSET"` gives, must not send events to some other gateway.
     places = (
         ("--gateway", flags.gateway),
         ("$OPENFAAS_URL", environ.get("OPENFAAS_URL") or None),
         ("$gateway_url", environ.get("gateway_url") or None),
+        (stated.gateway_origin, stated.gateway),
     )
     given = ((url, origin) for origin, url in places if url is not None)
     url, origin = next(given, (DEFAULT_GATEWAY, "the default"))
@@ -160,9 +177,13 @@ def _given(password: str) -> str:
     return password.strip()
 
 
-def _auth_of_others(environ: Mapping[str, str], url: str, logins: Path) -> _FoundAuth | None:
+def _auth_of_others(
+    environ: Mapping[str, str], stated: Stated, url: str, logins: Path
+) -> _FoundAuth | None:
     if auth := BasicAuth.from_env(environ):
         return _FoundAuth(auth, "$basic_auth and $secret_mount_path")
+    if stated.auth:
+        return _FoundAuth(stated.auth, stated.auth_origin)
     if login := stored_login(url, logins):
         return _FoundAuth(login, f"the login that faas-cli stored in {logins}")
     return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -19,7 +19,8 @@ from faas_connector.errors import ConfigError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_OPTIONS = (
+_FLAGS = [field.name for field in fields(GatewayFlags)]
+GATEWAY_OPTIONS = (
     click.option("-g", "--gateway", metavar="URL", help="The gateway.  [$OPENFAAS_URL]"),
     click.option("-u", "--username", metavar="NAME", help="Its user.  [admin]"),
     click.option("--password-file", metavar="FILE", help="Read the password from a file."),
@@ -59,14 +60,30 @@ def gateway_options(command: Callable[Concatenate[GatewayFlags, P], R]) -> Calla
 
     @functools.wraps(command)
     def with_flags(*args: P.args, **options: P.kwargs) -> R:
-        taken = {field.name: options.pop(field.name) for field in fields(GatewayFlags)}
-        flags = GatewayFlags(**taken)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        flags = gateway_flags({name: options.pop(name) for name in _FLAGS})
         return command(flags, *args, **options)
 
     decorated: Callable[P, R] = with_flags
-    for option in (_MATCHER, *reversed(_OPTIONS)):
+    for option in (_MATCHER, *reversed(GATEWAY_OPTIONS)):
         decorated = option(decorated)
     return decorated
+
+
+def gateway_parameters() -> list[click.Parameter]:
+    """The options of the gateway, for a command that is not made of a function."""
+
+    def holder() -> None:
+        """Carry the options."""
+
+    for option in GATEWAY_OPTIONS:
+        option(holder)
+    found: list[click.Parameter] = getattr(holder, "__click_params__", [])
+    return found
+
+
+def gateway_flags(params: Mapping[str, Any]) -> GatewayFlags:
+    """What the options of the gateway say."""
+    return GatewayFlags(**{name: params[name] for name in _FLAGS if name in params})
 
 
 def connect(flags: GatewayFlags) -> Connection:

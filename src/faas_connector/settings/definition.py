@@ -18,6 +18,7 @@ from faas_connector.settings.kinds import (
     HiddenFile,
     Kind,
     Schema,
+    Several,
     is_settings,
     kind_of,
     short_form,
@@ -42,6 +43,8 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     default: Any
     """`dataclasses.MISSING` where it must be given."""
     help: str
+    word: str
+    """What its flag and its variable are called after."""
     flag: str | None
     """Without the dashes; None where it has none."""
     foreign: tuple[Foreign, ...] = ()
@@ -68,7 +71,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 
     def variable(self, source: str = "") -> str:
         """Its own environment variable, `FAAS_CONNECTOR_…`; of a source, with the source's name."""
-        words = "_".join(filter(None, (source, self.flag or "_".join(self.path))))
+        words = "_".join(filter(None, (source, self.word)))
         return PREFIX + "".join(c if c.isalnum() else "_" for c in words).upper()
 
 
@@ -102,6 +105,7 @@ def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Itera
             kind=kind,
             default=default_of(field),
             help=helps.get(field.name, ""),
+            word=words,
             flag=words,
             foreign=foreign,
             example=extra.example,
@@ -116,12 +120,17 @@ def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Itera
                 kind=HiddenFile(),
                 default=found.default,
                 help=f"The file that holds `{field.name}`; read again when it changes.",
+                word=f"{words}-file",
                 flag=f"{words}-file",
                 example=f"/var/openfaas/secrets/{field.name.replace('_', '-')}",
             )
         else:
-            example = extra.example or written(found.default, kind) or kind.example
+            example = extra.example or written(found.default, kind) or _example(kind)
             yield msgspec.structs.replace(found, example=example)
+
+
+def _example(kind: Kind) -> str:
+    return f"[{kind.item.example}]" if isinstance(kind, Several) else kind.example or "{…}"
 
 
 class Record(Kind, frozen=True):

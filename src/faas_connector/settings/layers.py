@@ -132,7 +132,7 @@ def construct(
     try:
         return build(settings, found.values, base)
     except ConfigError as error:
-        raise ConfigError(f"{_blamed(str(error), found) or where}: {error}") from None
+        raise ConfigError(f"{blamed(str(error), found) or where}: {error}") from None
 
 
 def needed(option: Option, name: str) -> str:
@@ -144,8 +144,8 @@ def needed(option: Option, name: str) -> str:
     )
 
 
-def _blamed(text: str, found: Found) -> str:
-    """Where the option stands that an error names first."""
+def blamed(text: str, found: Found) -> str:
+    """Where the option stands that an error names first; empty where it names none."""
     places = {
         match.start(): where
         for target, where in found.origins.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import msgspec
@@ -14,6 +15,8 @@ _MERGE = "tag:yaml.org,2002:merge"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Data: TypeAlias = "str | list[Raw] | dict[str, Raw] | None"
+
+Substitute = Callable[[str, str], str]
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -46,8 +49,15 @@ class Raw(msgspec.Struct, frozen=True):
 class Composer:
     """Reads YAML text into `Raw`s, so that every value knows its line."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, substitute: Substitute = lambda text, _: text) -> None:
+        """Prepare.
+
+        Args:
+            path: the file's name, for messages.
+            substitute: gives what a text stands for, from it and where it stands.
+        """
         self._path = path
+        self._substitute = substitute
         self._ancestors: list[yaml.Node] = []
         self._done: dict[int, Raw] = {}
 
@@ -73,7 +83,7 @@ class Composer:
     def _raw(self, node: yaml.Node) -> Raw:
         where = self._where(node)
         if isinstance(node, yaml.ScalarNode):
-            return Raw(None if node.tag == _NULL else str(node.value), where)
+            return Raw(None if node.tag == _NULL else self._text(node.value, where), where)
         if node in self._ancestors:
             raise ConfigError(f"{where}: an alias stands inside of what it means; write it out")
         if id(node) not in self._done:  # aliases of aliases would be written out without end
@@ -85,6 +95,10 @@ class Composer:
             )
             self._ancestors.pop()
         return self._done[id(node)]
+
+    def _text(self, text: str, where: str) -> str | None:
+        found = self._substitute(text, where)
+        return None if text and not found else found  # `${NAME:-}` is as good as nothing
 
     def _map(self, node: yaml.Node, where: str) -> Raw:
         own: dict[str, Raw] = {}

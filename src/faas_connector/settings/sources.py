@@ -6,12 +6,20 @@ import inspect
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+import msgspec
+
 from faas_connector.errors import ConfigError
 from faas_connector.options import nearest
+from faas_connector.settings.connector import connector_options
 from faas_connector.settings.definition import Option, options_of
 
 GROUP = "faas_connector.sources"
 """The entry points of sources: `name = "module:ClassOfSettings"`."""
+RUN_FLAGS = frozenset({
+    "file", "name", "dry-run", "debug", "help", "gateway", "username", "password-file",
+    "password-stdin", "token", "namespace", "tls-no-verify", "ca-file",
+})  # fmt: skip
+"""Those of `run` that are no options of a file."""
 _ENVELOPE = ("name",)
 """What stands beside a source's options in the file."""
 
@@ -35,9 +43,16 @@ def load_source(kind: str) -> Any:
     return kinds[kind].load()
 
 
-def source_options(source: type) -> tuple[Option, ...]:
-    """The options of a source, but for those that every source has."""
-    return options_of(source, but=_ENVELOPE)
+def source_options(kind: str, source: type) -> tuple[Option, ...]:
+    """The options of a source, but for those that every source has.
+
+    A flag that every run has already is called after the kind, too: `--kafka-ca-file`.
+    """
+    taken = {option.flag for option in connector_options()} | RUN_FLAGS
+    return tuple(
+        msgspec.structs.replace(each, flag=f"{kind}-{each.flag}") if each.flag in taken else each
+        for each in options_of(source, but=_ENVELOPE)
+    )
 
 
 def summary(source: type) -> str:

@@ -1,0 +1,144 @@
+"""What `run` and `check -f` make of their settings: a connector that delivers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from faas_connector.auth import BasicAuth, BearerToken
+from faas_connector.cli.connection import (
+    DEFAULT_USER,
+    Connection,
+    GatewayFlags,
+    Stated,
+    connection,
+)
+from faas_connector.config import ControllerConfig
+from faas_connector.controller import Controller
+from faas_connector.errors import ConfigError
+from faas_connector.response import LogResponses
+from faas_connector.running import until_signalled
+from faas_connector.settings.connector import ConnectorSettings
+from faas_connector.settings.definition import Path as Fields
+from faas_connector.settings.loading import Given, Loaded, load
+from faas_connector.store import Store
+from faas_connector.stores.sqlite import SqliteStore
+
+TERMINATION_LOG = Path("/dev/termination-log")
+"""Where Kubernetes reads why a container ended."""
+_MOST = 4096  # bytes that Kubernetes takes of it
+
+NO_STORE = "none"
+"""The folder that means no store at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A connector that could be run."""
+
+    loaded: Loaded
+    connection: Connection
+
+    @property
+    def config(self) -> ControllerConfig:
+        return self.connection.config
+
+
+def connector_of(flags: GatewayFlags, given: Given) -> Plan:
+    """Sources, settings and the gateway, from flags, the environment and a file.
+
+    Raises:
+        ConfigError: some of it can't work; the message says where it stands.
+    """
+    loaded = load(given)
+    settings = loaded.settings
+    gateway = settings.gateway
+    flags = replace(
+        flags,
+        namespaces=flags.namespaces or settings.namespaces,
+        ca_file=flags.ca_file or (str(gateway.ca_file) if gateway.ca_file else None),
+        tls_no_verify=flags.tls_no_verify or not gateway.tls_verify,
+    )
+    found = connection(
+        flags,
+        given.environ,
+        home=Path.home(),
+        folder=Path.cwd(),
+        read_password=sys.stdin.read,
+        config=settings.config(),
+        stated=_stated(settings, loaded.origins),
+    )
+    return Plan(loaded, found)
+
+
+def _stated(settings: ConnectorSettings, origins: dict[Fields, str]) -> Stated:
+    gateway = settings.gateway
+    url = ("gateway", "url")
+    auth: BasicAuth | BearerToken | None = None
+    where = ""
+    if gateway.token is not None:
+        where = origins["gateway", "token"]
+        if gateway.password is not None or gateway.username is not None:
+            raise ConfigError(f"{where}: gateway.token goes alone, without username and password")
+        auth = BearerToken(gateway.token)
+    elif gateway.password is not None:
+        where = origins["gateway", "password"]
+        auth = BasicAuth(gateway.username or DEFAULT_USER, gateway.password)
+    elif gateway.username is not None:
+        raise ConfigError(
+            f"{origins['gateway', 'username']}: gateway.username needs a password; for example "
+            "password_file: /var/openfaas/secrets/basic-auth-password"
+        )
+    return Stated(gateway.url if url in origins else None, origins.get(url, ""), auth, where)
+
+
+async def deliver(plan: Plan) -> bool:
+    """Run it until its sources end or a signal comes; whether all that was read is settled."""
+    settings = plan.loaded.settings
+    controller = Controller(plan.config)
+    log = settings.log
+    if log.responses or log.response_body or log.request_body:
+        controller.subscribe(
+            LogResponses(request_body=log.request_body, response_body=log.response_body)
+        )
+
+    async def work() -> bool:
+        async with open_store(settings) as store, controller:
+            return await controller.run(
+                *(each.runnable for each in plan.loaded.sources), store=store
+            )
+
+    return await until_signalled(work(), controller.stop)
+
+
+def store_of(settings: ConnectorSettings) -> SqliteStore | None:
+    """The pending store; nothing of it is touched yet."""
+    state = settings.state
+    if state.folder == NO_STORE:
+        return None
+    return SqliteStore(
+        state.folder, lock_wait=state.wait, max_journal_bytes=state.max_journal_bytes
+    )
+
+
+@asynccontextmanager
+async def open_store(settings: ConnectorSettings) -> AsyncGenerator[Store | None]:
+    """The pending store while it is open; None where the settings want none."""
+    store = store_of(settings)
+    if store is None:
+        yield None
+        return
+    async with store:
+        yield store
+
+
+def tell_of_the_end(reason: str, path: Path = TERMINATION_LOG) -> None:
+    """Leave the reason of a fatal end where Kubernetes looks for it, if it is Kubernetes."""
+    with contextlib.suppress(OSError):
+        if path.exists() and os.access(path, os.W_OK):
+            path.write_bytes(reason.encode("utf-8", "replace")[:_MOST])

@@ -1,0 +1,255 @@
+"""From a file, the environment and flags to sources and settings that can be run."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from faas_connector.errors import ConfigError, MissingExtraError
+from faas_connector.settings.connector import ConnectorSettings, connector_options
+from faas_connector.settings.definition import PREFIX, Option, Path, leaves, wrong_key
+from faas_connector.settings.file import EXAMPLE, VERSION
+from faas_connector.settings.kinds import Several, Text
+from faas_connector.settings.layers import (
+    Layer,
+    blamed,
+    construct,
+    environment_layer,
+    flag_layer,
+    resolve,
+)
+from faas_connector.settings.raw import Raw
+from faas_connector.settings.sources import load_source, source_kinds, source_options
+from faas_connector.source import Source
+from faas_connector.supervisor import Scoped
+
+T = TypeVar("T")
+Flags = Mapping[str, str | Sequence[str]]
+
+_NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]*", re.ASCII)
+_ENVELOPE = {"name": "name: orders", "namespaces": "namespaces: [team-a]"}
+_NAMES = Several(Text(), tuple)
+# Kubernetes sets such variables for a Service that is called faas-connector.
+_OF_KUBERNETES = re.compile(rf"{PREFIX}(SERVICE_|PORT(_|$))")
+
+
+class SettingsError(ConfigError):
+    """Settings that can't work: the message holds the first mistake."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        more = len(mistakes) - 1
+        hint = f" (and {more} more; see them all with: faas-connector check -f FILE)"
+        super().__init__(mistakes[0] + (hint if more else ""))
+        self.mistakes = tuple(mistakes)
+        """All that was found."""
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to read settings from."""
+
+    file: Raw | None = None
+    """What `-f` names."""
+    kind: str | None = None
+    """The kind of source on the command line; with a file, the only one of it that is run."""
+    name: str | None = None
+    """The name of this source."""
+    flags: Flags = {}
+    """The flags of every run, without dashes."""
+    source_flags: Flags = {}
+    """Those of the source."""
+    environ: Mapping[str, str] = {}
+
+
+class LoadedSource(msgspec.Struct, frozen=True):
+    """One source with its settings."""
+
+    kind: str
+    source: Source
+    namespaces: tuple[str, ...]
+    """Only their functions get its events; empty for those of the run."""
+    where: str
+    """The place that asks for it."""
+
+    @property
+    def runnable(self) -> Source | Scoped:
+        """What a run takes."""
+        return Scoped(self.source, self.namespaces) if self.namespaces else self.source
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Everything a run is told."""
+
+    settings: ConnectorSettings
+    origins: dict[Path, str]
+    """What gave each option that is not at its default, by its fields."""
+    sources: tuple[LoadedSource, ...]
+    warnings: tuple[str, ...]
+    """What is probably meant otherwise."""
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """A source as the file or the command line asks for it."""
+
+    kind: str
+    name: str
+    namespaces: tuple[str, ...]
+    body: Raw
+    where: str
+
+
+def load(given: Given) -> Loaded:
+    """Read all settings: flags win over the environment, and that over the file.
+
+    Raises:
+        SettingsError: with every mistake that was found, those of each source apart.
+    """
+    return _Loading(given).loaded()
+
+
+class _Loading:
+    """Reads on after a mistake, so that all can be shown."""
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+        self._mistakes: list[str] = []
+        self._variables: list[str] = []
+
+    def loaded(self) -> Loaded:
+        general = self._try(self._general)
+        entries = self._try(self._entries) or []
+        for name, count in Counter(entry.name for entry in entries).items():
+            if count > 1:
+                last = [entry for entry in entries if entry.name == name][-1]
+                self._mistakes.append(
+                    f"{last.where}: {count} sources are called {name!r}; give each a name of its "
+                    f"own, for example name: {name}-2"
+                )
+        is_alone = len(entries) == 1
+        sources = [self._try(partial(self._source, entry, is_alone=is_alone)) for entry in entries]
+        if self._mistakes or general is None:
+            raise SettingsError(self._mistakes)
+        found = tuple(source for source in sources if source is not None)
+        return Loaded(*general, found, tuple(self._doubtful_variables()))
+
+    def _try(self, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except (ConfigError, MissingExtraError) as error:
+            self._mistakes.append(str(error))
+            return None
+
+    def _general(self) -> tuple[ConnectorSettings, dict[Path, str]]:
+        given, options = self._given, connector_options()
+        self._variables += [option.variable() for option in options]
+        file: Layer = {}
+        where = "the command line"
+        if given.file is not None:
+            file = self._general_of_file(given.file, options)
+            where = given.file.where
+        layers = (flag_layer(options, given.flags), environment_layer(options, given.environ), file)
+        found = resolve(options, layers, "")
+        made: ConnectorSettings = construct(ConnectorSettings, options, found, "", where)
+        try:
+            made.config()
+        except ConfigError as error:
+            raise ConfigError(f"{blamed(str(error), found) or where}: {error}") from None
+        return made, found.origins
+
+    def _general_of_file(self, file: Raw, options: Sequence[Option]) -> Layer:
+        entries = file.entries("the file", f"version: {VERSION}")
+        known: dict[str, Option | str] = {option.path[0]: option for option in options}
+        known |= {"version": f"version: {VERSION}", "sources": EXAMPLE}
+        for key in entries:
+            if key not in known:
+                raise wrong_key(file, key, "the file", known)
+        version = entries.get("version")
+        if version is None or version.data != VERSION:
+            where = version.where if version else file.where
+            raise ConfigError(
+                f"{where}: the file must say 'version: {VERSION}', the only one there is"
+            )
+        rest = {key: raw for key, raw in entries.items() if key not in {"version", "sources"}}
+        return leaves(msgspec.structs.replace(file, data=rest), options, "")
+
+    def _entries(self) -> list[_Entry]:
+        given = self._given
+        if given.file is None:
+            if given.kind is None:
+                raise ConfigError("name a source, or a file of settings with -f")
+            return [
+                _Entry(given.kind, given.name or given.kind, (), Raw(None, ""), "the command line")
+            ]
+        raw = given.file.entries("the file", "").get("sources")
+        if raw is None or not isinstance(raw.data, list) or not raw.data:
+            where = raw.where if raw else given.file.where
+            raise ConfigError(f"{where}: sources must be a list; for example {EXAMPLE}")
+        entries = [entry for item in raw.data if (entry := self._try(partial(_entry, item)))]
+        if given.kind is None:
+            return entries
+        chosen = [entry for entry in entries if entry.kind == given.kind]
+        if given.name is not None:
+            chosen = [entry for entry in chosen if entry.name == given.name]
+        if len(chosen) != 1 and not self._mistakes:
+            raise ConfigError(
+                f"{raw.where}: the file has {len(chosen)} sources of the kind {given.kind!r}; "
+                + ("choose one with --name" if chosen else "leave -f out, or add it there")
+            )
+        return chosen
+
+    def _source(self, entry: _Entry, *, is_alone: bool) -> LoadedSource:
+        given = self._given
+        kind = load_source(entry.kind)
+        options = source_options(entry.kind, kind)
+        self._variables += [option.variable(entry.name) for option in options]
+        layers: list[Layer] = [
+            flag_layer(options, given.source_flags),
+            environment_layer(options, given.environ, source=entry.name, foreign=is_alone),
+            leaves(entry.body, options, entry.kind) if options else {},
+        ]
+        found = resolve(options, layers, entry.kind)
+        if "name" in kind.__dataclass_fields__:
+            found.values[("name",)] = entry.name
+        made: Source = construct(kind, options, found, entry.kind, entry.where)
+        return LoadedSource(entry.kind, made, entry.namespaces, entry.where)
+
+    def _doubtful_variables(self) -> list[str]:
+        found: list[str] = []
+        for name in self._given.environ:
+            if name.startswith(PREFIX) and name not in self._variables:
+                near = difflib.get_close_matches(name, self._variables, n=1, cutoff=0.8)
+                if near and not _OF_KUBERNETES.match(name):
+                    found.append(f"the variable {name} means nothing; did you mean {near[0]}?")
+        return found
+
+
+def _entry(raw: Raw) -> _Entry:
+    entries = raw.entries("a source", "timer: {topic: payment.received}")
+    kinds = {kind: f"{kind}: {{…}}" for kind in source_kinds()}
+    for key in entries:
+        if key not in kinds and key not in _ENVELOPE:
+            raise wrong_key(raw, key, "a source", {**kinds, **_ENVELOPE})
+    asked = [key for key in entries if key in kinds]
+    if len(asked) != 1:
+        raise ConfigError(
+            f"{raw.where}: a source needs one kind, got {', '.join(asked) or 'none'}; "
+            f"for example timer: {{topic: payment.received}}; known: {', '.join(kinds)}"
+        )
+    kind = asked[0]
+    name = kind
+    if (given := entries.get("name")) is not None and given.data is not None:
+        name = Text().read(given, "name")
+        if not _NAME.fullmatch(name):
+            raise given.wrong(
+                f"a source's name must be of letters, digits, '-', '_' and '.', got {name!r}; "
+                "for example name: orders"
+            )
+    namespaces: tuple[str, ...] = ()
+    if (given := entries.get("namespaces")) is not None:
+        namespaces = _NAMES.read(given, "namespaces")
+    return _Entry(kind, name, namespaces, entries[kind], raw.keys[kind])

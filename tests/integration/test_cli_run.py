@@ -1,0 +1,221 @@
+"""`faas-connector run` as a process, against a local gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faas_connector.cli.connector import tell_of_the_end
+from faas_connector.testing import LocalFunction
+
+pytest_plugins = ["faas_connector.testing.plugin"]
+
+COMMAND = [sys.executable, "-m", "faas_connector", "run"]
+OURS = ("OPENFAAS_", "FAAS_CONNECTOR_", "gateway_url", "basic_auth", "CI", "topics")
+
+
+class Run:
+    """A run; its output goes to files."""
+
+    def __init__(self, folder: Path, arguments: tuple[str, ...], environ: dict[str, str]) -> None:
+        self._out, self._err = folder / "stdout", folder / "stderr"
+        with self._out.open("w") as out, self._err.open("w") as err:
+            self.process = subprocess.Popen(
+                [*COMMAND, *arguments], stdout=out, stderr=err, env=environ, cwd=folder
+            )
+
+    def end(self, *signals: int, within: float = 20.0) -> int:
+        """Its exit status, after these signals."""
+        for number in signals:
+            self.process.send_signal(number)
+        return self.process.wait(within)
+
+    @property
+    def output(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def errors(self) -> str:
+        return self._err.read_text()
+
+
+@pytest.fixture
+def start(tmp_path, threaded_gateway):
+    """Starts runs that know the test's gateway."""
+    runs: list[Run] = []
+    environ = {name: each for name, each in os.environ.items() if not name.startswith(OURS)}
+    environ |= {"HOME": str(tmp_path), "OPENFAAS_URL": threaded_gateway.url}
+    environ.pop("XDG_STATE_HOME", None)
+
+    def start(*arguments: str, **more: str) -> Run:
+        runs.append(Run(tmp_path, arguments, {**environ, **more}))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.wait()
+
+
+@pytest.fixture
+def printer(threaded_gateway):
+    threaded_gateway.add(
+        LocalFunction(name="printer", annotations={"topic": "orders.new"}, answer="printed")
+    )
+    return threaded_gateway
+
+
+def write(folder: Path, text: str) -> str:
+    (folder / "connector.yaml").write_text(text)
+    return "connector.yaml"
+
+
+def wait_until(condition: Callable[[], bool], within: float = 20.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+TIMER = ("timer", "--topic", "orders.new", "--interval", "20ms")
+
+
+def test_a_source_on_the_command_line(start, printer):
+    run = start(*TIMER, "--state", "state")
+    printer.wait_received(3, within=20)
+    assert run.end(signal.SIGTERM) == 0, run.errors
+    assert "SIGTERM: draining" in run.errors
+    assert printer.received[0].header("X-Topic") == "orders.new"
+
+
+def test_a_file_with_several_sources(start, printer, tmp_path):
+    printer.add(LocalFunction(name="other", annotations={"topic": "other"}, answer="x"))
+    path = write(
+        tmp_path,
+        """
+        version: 1
+        gateway: {url: "http://127.0.0.1:1"}  # the environment wins
+        state: {folder: "${STATE}"}
+        sources:
+          - timer: {topic: "${TOPIC:-orders.new}", interval: 20ms}
+          - name: second
+            timer: {topic: other, interval: 1h, first_after: 1ms}
+        """,
+    )
+    run = start("-f", path, STATE=str(tmp_path / "kept"), FAAS_CONNECTOR_SECOND_INTERVAL="20ms")
+    printer.wait_received(20, within=20)
+    assert run.end(signal.SIGINT) == 0, run.errors
+    assert len(printer.received_by("printer")) > 1
+    assert len(printer.received_by("other")) > 1
+    assert (tmp_path / "kept").is_dir()
+
+
+def test_one_source_of_a_file_with_a_flag_over_it(start, printer, tmp_path):
+    path = write(
+        tmp_path, "version: 1\nsources: [{timer: {topic: wrong, interval: 20ms}}]\nadmin:\n"
+    )
+    run = start("-f", path, "timer", "--topic", "orders.new", "--state", "none")
+    printer.wait_received(1, within=20)
+    assert run.end(signal.SIGTERM) == 0, run.errors
+
+
+def test_a_second_signal_aborts_with_status_1(start, threaded_gateway):
+    async def hang(_):
+        await asyncio.sleep(60)
+
+    threaded_gateway.add(
+        LocalFunction(name="hung", annotations={"topic": "orders.new"}, answer=hang)
+    )
+    run = start(*TIMER, "--state", "none")
+    threaded_gateway.wait_received(1, within=20)
+    run.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "draining" in run.errors)
+    assert run.end(signal.SIGTERM) == 1
+    assert "aborted" in run.errors
+
+
+def test_a_dry_run_calls_nothing(start, printer):
+    run = start(*TIMER, "--dry-run")
+    wait_until(lambda: run.output.count("would call printer") > 1)
+    assert run.end(signal.SIGINT) == 0, run.errors
+    assert "timer: event 'orders.new'" in run.output
+    assert not printer.received
+    assert not list(Path(run._out.parent).glob(".local"))
+
+
+def test_logs_for_programs_and_responses(start, printer):
+    run = start(*TIMER, "--state", "none", log_encoding="json", print_response="true")
+    printer.wait_received(2, within=20)
+    assert run.end(signal.SIGTERM) == 0, run.errors
+    lines = [json.loads(line) for line in run.errors.splitlines()]
+    answers = [line for line in lines if line["logger"] == "faas_connector.responses"]
+    assert answers[0]["topic"] == "orders.new"
+    assert answers[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "message"),
+    [
+        ((), "", "name a source or a file of settings"),
+        (("tmer",), "", "there is no source 'tmer'; did you mean 'timer'?"),
+        (("timer", "--interval", "5"), "", "--interval: timer.interval: '5' is no duration"),
+        (("timer", "--interval", "0s"), "", "--interval: timer.interval must be above 0"),
+        (("timer", "--max-in-flight", "0"), "", "--max-in-flight: limits.max_in_flight must be"),
+        (("-f", "no.yaml"), "", "no.yaml can't be read (No such file or directory)"),
+        (
+            ("-f", "connector.yaml"),
+            "provider: {name: openfaas}\nfunctions: {}\n",
+            "connector.yaml is a stack file of faas-cli",
+        ),
+        (
+            ("-f", "connector.yaml"),
+            "version: 1\nsources: [{timer: {}}]\nlimit: {}\n",
+            "connector.yaml:3: the file has no 'limit'; did you mean 'limits'?",
+        ),
+        (
+            ("-f", "connector.yaml"),
+            "version: 1\nsources:\n- timer:\n    intervall: 5s\n",
+            "connector.yaml:4: timer has no 'intervall'; did you mean 'interval'?, for example",
+        ),
+    ],
+)
+def test_wrong_settings_end_it_with_status_2(start, tmp_path, arguments, file, message):
+    write(tmp_path, file)
+    run = start(*arguments)
+    assert run.end() == 2, run.errors
+    assert message in run.errors
+    assert len(run.errors.splitlines()) == 1
+
+
+def test_a_gateway_that_is_away_ends_it_with_status_1(start):
+    run = start(*TIMER, "--state", "none", "-g", "http://127.0.0.1:1", "--startup-timeout", "1s")
+    assert run.end() == 1
+    assert "http://127.0.0.1:1" in run.errors
+
+
+def test_a_variable_that_means_nothing_is_reported(start, printer):
+    run = start(*TIMER, "--state", "none", FAAS_CONNECTOR_STATE_WIAT="5s")
+    printer.wait_received(1, within=20)
+    run.end(signal.SIGTERM)
+    assert "FAAS_CONNECTOR_STATE_WIAT means nothing; did you mean FAAS_CONNECTOR_STATE_WAIT?" in (
+        run.errors
+    )
+
+
+def test_the_reason_of_the_end_is_left_for_kubernetes(tmp_path):
+    log = tmp_path / "termination-log"
+    tell_of_the_end("no file, no reason", log)
+    assert not log.exists()
+    log.touch()
+    tell_of_the_end("x" * 10_000, log)
+    assert len(log.read_bytes()) == 4096
