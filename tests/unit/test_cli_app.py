@@ -51,7 +51,7 @@ def test_without_arguments_the_help_is_shown(capsys):
     ("arguments", "parts"),
     [
         (["invok"], ["no command 'invok'; did you mean 'invoke'?", "faas-connector --help"]),
-        (["zzzzzz"], ["no command 'zzzzzz'; known: dev, gateway"]),
+        (["zzzzzz"], ["no command 'zzzzzz'; known: run, dev, gateway"]),
         (["topics", "--jsn"], ["--jsn", "faas-connector topics --help"]),
         (["invoke"], ["TOPIC", "faas-connector invoke --help"]),
         (["invoke", "t", "-", "-s"], ["standard input can't be both"]),

@@ -38,6 +38,8 @@ COMMANDS = {
     "topics": Entry("topics", "List the topics that functions ask for."),
     "check": Entry("check", "Check the gateway, or lint a stack.yaml offline."),
     "explain": Entry("explain", "Say which functions an event would reach, and why."),
+    "sources": Entry("sources", "List the sources, and how to install what they need."),
+    "schema": Entry("schema", "Print the JSON schema of connector.yaml, for editors."),
     "new": Entry("new", "Write a small connector project to start from."),
 }
 

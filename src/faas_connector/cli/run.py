@@ -16,23 +16,23 @@ from faas_connector.cli.failures import FAILED
 from faas_connector.cli.logs import log_run
 from faas_connector.cli.options import gateway_flags, gateway_parameters
 from faas_connector.cli.running import run, run_until_interrupted
-from faas_connector.cli.source_flags import Flagged, flags, given
+from faas_connector.cli.source_flags import Flagged, flags, given, parameter
 from faas_connector.errors import ConnectorError
 from faas_connector.settings.connector import LogFormat, LogLevel, connector_options
+from faas_connector.settings.describing import summary
 from faas_connector.settings.file import read_file
 from faas_connector.settings.loading import Given
-from faas_connector.settings.sources import load_source, source_kinds, source_options, summary
+from faas_connector.settings.sources import load_source, source_kinds, source_options
 
 _log = logging.getLogger("faas_connector.run")
+_MOST_USED = frozenset(map(parameter, ("state", "state-wait", "max-in-flight", "admin", "mode")))
 _NOT_GIVEN: tuple[object, ...] = (None, False, ())
 
 HELP = """Read sources, and call every function that asked for an event's topic.
 
-Names one source with its flags, or with -f a file of settings that names any
-number. Flags win over environment variables, and these over the file. Each
-flag is a variable, too: --state-wait is $FAAS_CONNECTOR_STATE_WAIT, and the
---topic of a source called timer is $FAAS_CONNECTOR_TIMER_TOPIC. Variables of
-the existing OpenFaaS connectors are understood.
+Names one source with its flags, or with -f a file that names any number.
+Flags win over variables of the environment, and these over the file; a flag
+--state-wait is $FAAS_CONNECTOR_STATE_WAIT. run SOURCE --help shows all flags.
 
 SIGTERM or Ctrl-C drains, a second one aborts. Exit status: 0 when all that was
 read is settled, 1 when not or when something failed, 2 on wrong settings.
@@ -41,7 +41,6 @@ read is settled, 1 when not or when something failed, 2 on wrong settings.
 Example:
   faas-connector run timer --topic orders.new --interval 5s
   faas-connector run -f connector.yaml
-  faas-connector run timer --help
 """
 
 
@@ -56,7 +55,7 @@ class _SourceCommand(Flagged):
             kind,
             callback=click.pass_context(self._start),
             params=[*flags(self.options, f"Options of {kind}"), *_run_flags()],
-            help=f"{summary(source)}.",
+            help=summary(source),
             context_settings=HELP_SETTINGS,
         )
 
@@ -81,9 +80,10 @@ class _RunCommand(Flagged, click.Group):
         return _SourceCommand(cmd_name)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write those that are used most."""
         with formatter.section("Sources"):
             formatter.write_text(", ".join(source_kinds()))
-        super().format_options(ctx, formatter)
+        self.write_flags(ctx, formatter, _MOST_USED)
 
 
 def _run_flags() -> list[click.Parameter]:

@@ -27,12 +27,23 @@ class Flagged(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a part for each heading, in the order of the flags."""
+        self.write_flags(ctx, formatter)
+
+    def write_flags(
+        self,
+        ctx: click.Context,
+        formatter: click.HelpFormatter,
+        only: frozenset[str] | None = None,
+    ) -> None:
+        """Write the flags, of those of settings `only` some parameters."""
         parts: dict[str, list[tuple[str, str]]] = {_MAIN: []}
         for param in self.get_params(ctx):
-            if (record := param.get_help_record(ctx)) is not None:
-                parts.setdefault(param.section if isinstance(param, Flag) else _MAIN, []).append(
-                    record
-                )
+            if (record := param.get_help_record(ctx)) is None:
+                continue
+            if not isinstance(param, Flag):
+                parts[_MAIN].append(record)
+            elif only is None or param.name in only:
+                parts.setdefault(param.section if only is None else _MAIN, []).append(record)
         for section, rows in parts.items():
             with formatter.section(section.capitalize()):
                 formatter.write_dl(rows)
@@ -47,7 +58,7 @@ def given(options: Iterable[Option], params: Mapping[str, Any]) -> dict[str, str
     """What flags were given, as text: flag without dashes -> text, or texts."""
     found: dict[str, str | Sequence[str]] = {}
     for option in options:
-        value = params.get(_parameter(option.flag or ""))
+        value = params.get(parameter(option.flag or ""))
         if isinstance(value, bool):
             found[option.flag or ""] = written(value)
         elif value is not None and value != ():
@@ -55,7 +66,8 @@ def given(options: Iterable[Option], params: Mapping[str, Any]) -> dict[str, str
     return found
 
 
-def _parameter(flag: str) -> str:
+def parameter(flag: str) -> str:
+    """The name that a flag's value has."""
     return "setting_" + flag.replace("-", "_")
 
 
@@ -64,7 +76,7 @@ def _flag(option: Option, flag: str, section: str) -> click.Parameter:
     default = written(option.default, kind)
     text = option.help + (f"  [{default}]" if default and not isinstance(kind, Truth) else "")
     if isinstance(kind, Truth):
-        names = [f"--{flag}/--no-{flag}", _parameter(flag)]
+        names = [f"--{flag}/--no-{flag}", parameter(flag)]
         return Flag(names, section, default=None, is_flag=True, help=text)
     metavar = kind.word or "VALUE"
     if isinstance(kind, Choice):
@@ -72,7 +84,7 @@ def _flag(option: Option, flag: str, section: str) -> click.Parameter:
     elif isinstance(kind, Several):
         metavar = f"{kind.item.word or 'VALUE'},…"
     return Flag(
-        [f"--{flag}", _parameter(flag)],
+        [f"--{flag}", parameter(flag)],
         section,
         metavar=metavar,
         help=text,

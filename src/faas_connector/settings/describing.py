@@ -40,6 +40,12 @@ def docstrings(described: type) -> dict[str, str]:
     return found
 
 
+def summary(described: type) -> str:
+    """The first sentence of what a class says of itself."""
+    text = " ".join((inspect.getdoc(described) or "").split("\n\n")[0].split())
+    return text.partition(". ")[0].rstrip(".") + "."
+
+
 def written(value: Any, kind: Kind | None = None) -> str:
     """A value as it would be written in a variable or a flag; empty where there is none."""
     if isinstance(value, tuple | frozenset):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -48,14 +47,8 @@ def source_options(kind: str, source: type) -> tuple[Option, ...]:
 
     A flag that every run has already is called after the kind, too: `--kafka-ca-file`.
     """
-    taken = {option.flag for option in connector_options()} | RUN_FLAGS
+    taken = RUN_FLAGS.union(each.flag for each in connector_options() if each.flag)
     return tuple(
         msgspec.structs.replace(each, flag=f"{kind}-{each.flag}") if each.flag in taken else each
         for each in options_of(source, but=_ENVELOPE)
     )
-
-
-def summary(source: type) -> str:
-    """The first sentence of what a source says of itself."""
-    text = " ".join((inspect.getdoc(source) or "").split("\n\n")[0].split())
-    return text.partition(". ")[0].rstrip(".")
