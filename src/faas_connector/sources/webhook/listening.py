@@ -22,16 +22,14 @@ from faas_connector.sources.webhook.access import Access
 from faas_connector.sources.webhook.replies import (
     BUSY,
     DRAINING,
-    NOT_SAFE,
     RETRY_AFTER,
-    Conclusion,
     ReplyWith,
     accepted,
     refusal,
     verdict,
 )
 from faas_connector.sources.webhook.settings import HttpSettings, access_to
-from faas_connector.sources.webhook.waiting import RequestDelivery, Waiting
+from faas_connector.sources.webhook.waiting import RequestDelivery, WaitingRoom
 
 _log = logging.getLogger("faas_connector.source")
 
@@ -58,11 +56,8 @@ class Door:
         self._access = access
         self._handler = handler
         self._events = events
-        self._timeout = http.reply_timeout
-        self._reply_of: Callable[[Sequence[Conclusion]], Reply] = (
-            verdict if http.reply is ReplyWith.VERDICT else accepted
-        )
-        self._waiting = set[Waiting]()
+        reply_of = verdict if http.reply is ReplyWith.VERDICT else accepted
+        self._waiting = WaitingRoom(reply_of, http.reply_timeout)
         self._refused = 0
         self._reported_at = 0.0
 
@@ -76,19 +71,16 @@ class Door:
         found = self._handler(request, headers)
         if isinstance(found, Reply):
             return found
-        waiting = Waiting(len(found), self._reply_of, self._timeout)
+        waiting = self._waiting.enter(len(found))
         deliveries = [RequestDelivery(event, waiting, once) for event, once in found]
         if not self._events.offer(deliveries):
             waiting.end(DRAINING)
             return BUSY if self._events.is_open else DRAINING
-        self._waiting.add(waiting)
-        waiting.answer.add_done_callback(lambda _: self._waiting.discard(waiting))
         return waiting.answer
 
     def close(self) -> None:
         """Answer all who still wait: nobody settles their events any more."""
-        for waiting in tuple(self._waiting):
-            waiting.end(NOT_SAFE)
+        self._waiting.close()
 
     def _report(self, flaw: str, peer: str) -> None:
         """Say that requests are refused: at once, then now and then."""

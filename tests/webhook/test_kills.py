@@ -1,0 +1,108 @@
+"""A durable webhook, killed under load: what was answered 202 is delivered all the same."""
+
+import asyncio
+import signal
+import sys
+from collections import Counter
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from faas_connector.serving.listener import Port
+from faas_connector.testing import Fault, LocalGateway
+
+from .pusher import client, eventually, function, listens
+
+PROGRAM = Path(__file__).with_name("connector.py")
+KILLS = [
+    *(pytest.param(number, id=f"kill {number}") for number in range(4)),
+    *(pytest.param(number, id=f"kill {number}", marks=pytest.mark.soak) for number in range(4, 50)),
+]
+SENDERS = 20
+
+
+@asynccontextmanager
+async def connector(folder, gateway, number):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(PROGRAM), str(folder), gateway.url, f"127.0.0.1:{number}",
+        stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        await listens(number)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+class Senders:
+    """Send event after event, each with an id, and again until it is answered 202."""
+
+    def __init__(self, number):
+        self.number = number
+        self.accepted = set()
+        self.sent = 0
+        self.repeated = 0
+        self.stopped = False
+
+    async def run(self):
+        async with asyncio.TaskGroup() as group:
+            for _ in range(SENDERS):
+                group.create_task(self._send())
+
+    async def _send(self):
+        while not self.stopped:
+            self.sent += 1
+            event = self.sent
+            while event not in self.accepted:
+                try:
+                    async with client(self.number) as connection:
+                        while event not in self.accepted:
+                            reply = await connection.post(
+                                "/orders", b"%d" % event, f"X-Id: {event}"
+                            )
+                            if reply.status == 202:
+                                self.accepted.add(event)
+                        if self.stopped:
+                            return
+                        self.sent += 1
+                        event = self.sent
+                except (OSError, EOFError):
+                    self.repeated += 1
+                    await asyncio.sleep(0.05)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kill", KILLS)
+async def test_a_kill_loses_nothing_that_was_answered_202(tmp_path, kill):
+    port = Port("127.0.0.1", 0)
+    senders = Senders(port.number)
+    async with LocalGateway(functions=[function()]) as gateway:
+        gateway.inject(Fault(target="function/one", delay=0.05))
+        try:
+            async with connector(tmp_path, gateway, port.number) as first:
+                sending = asyncio.create_task(senders.run())
+                await eventually(lambda: len(senders.accepted) > 50 + 40 * (kill % 10), within=20)
+                first.send_signal(signal.SIGKILL)
+                await first.wait()
+                before = set(senders.accepted)
+                called = {int(call.body) for call in gateway.received}
+                assert before - called  # the kill came while some were in the journal alone
+            async with connector(tmp_path, gateway, port.number) as second:
+                await eventually(lambda: len(senders.accepted) > len(before) + 20, within=20)
+                senders.stopped = True
+                await sending
+                second.send_signal(signal.SIGTERM)
+                await second.wait()
+                assert second.returncode == 0
+        finally:
+            port.close()
+        times = Counter(int(call.body) for call in gateway.received)
+    assert senders.repeated
+    assert senders.accepted <= set(times)
+    # Sent twice, since the first answer was lost, and yet taken once: only what was in a function
+    # at the kill is called again.
+    assert all(count <= 2 for count in times.values())
+    assert sum(count == 2 for count in times.values()) <= 64
