@@ -15,6 +15,7 @@ from faas_connector.settings.schema import connector_schema
 from faas_connector.settings.sources import (
     RUN_FLAGS,
     load_source,
+    scope_options,
     source_kinds,
     source_options,
 )
@@ -37,9 +38,10 @@ def test_every_field_is_an_option_or_says_that_it_is_none(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_flags_and_variables_are_unique_and_explained(kind):
-    options = [*connector_options(), *source_options(kind, load_source(kind))]
+    own = [*source_options(kind, load_source(kind)), *scope_options()]
+    options = [*connector_options(), *own]
     flags = [option.flag for option in options if option.flag]
-    variables = [option.variable(kind) for option in options if option not in connector_options()]
+    variables = [option.variable(kind) for option in own]
     assert len({*flags, *RUN_FLAGS}) == len(flags) + len(RUN_FLAGS)
     assert len(set(variables)) == len(variables)
     assert [option.name for option in options if not option.help or not option.example] == []

@@ -58,8 +58,8 @@ def lines(loaded: LoadedSource, delivery: Delivery, controller: Controller) -> l
     called = [
         contract.name
         for contract in controller.topic_map.match(event.topic)
-        if not loaded.namespaces
-        or any(fnmatchcase(contract.name.namespace, each) for each in loaded.namespaces)
+        if not loaded.scope.namespaces
+        or any(fnmatchcase(contract.name.namespace, each) for each in loaded.scope.namespaces)
     ]
     for name in called:
         plan = controller.plan(name, event.topic)

@@ -22,7 +22,12 @@ from faas_connector.settings.connector import LogFormat, LogLevel, connector_opt
 from faas_connector.settings.describing import summary
 from faas_connector.settings.file import read_file
 from faas_connector.settings.loading import Given
-from faas_connector.settings.sources import load_source, source_kinds, source_options
+from faas_connector.settings.sources import (
+    load_source,
+    scope_options,
+    source_kinds,
+    source_options,
+)
 
 _log = logging.getLogger("faas_connector.run")
 _MOST_USED = frozenset(map(parameter, ("state", "state-wait", "max-in-flight", "admin", "mode")))
@@ -50,7 +55,7 @@ class _SourceCommand(Flagged):
     def __init__(self, kind: str) -> None:
         source = load_source(kind)
         self.kind = kind
-        self.options = source_options(kind, source)
+        self.options = (*source_options(kind, source), *scope_options())
         super().__init__(
             kind,
             callback=click.pass_context(self._start),

@@ -13,10 +13,11 @@ import msgspec
 
 from faas_connector.errors import ConfigError, MissingExtraError
 from faas_connector.settings.connector import ConnectorSettings, connector_options
-from faas_connector.settings.definition import PREFIX, Option, Path, leaves, wrong_key
+from faas_connector.settings.definition import PREFIX, Option, Path, as_key, leaves, wrong_key
 from faas_connector.settings.file import EXAMPLE, VERSION
-from faas_connector.settings.kinds import Several, Text
+from faas_connector.settings.kinds import Text
 from faas_connector.settings.layers import (
+    Found,
     Layer,
     blamed,
     construct,
@@ -25,7 +26,13 @@ from faas_connector.settings.layers import (
     resolve,
 )
 from faas_connector.settings.raw import Raw
-from faas_connector.settings.sources import load_source, source_kinds, source_options
+from faas_connector.settings.sources import (
+    ScopeSettings,
+    load_source,
+    scope_options,
+    source_kinds,
+    source_options,
+)
 from faas_connector.source import Source
 from faas_connector.supervisor import Scoped
 
@@ -33,8 +40,6 @@ T = TypeVar("T")
 Flags = Mapping[str, str | Sequence[str]]
 
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]*", re.ASCII)
-_ENVELOPE = {"name": "name: orders", "namespaces": "namespaces: [team-a]"}
-_NAMES = Several(Text(), tuple)
 # Kubernetes sets such variables for a Service that is called faas-connector.
 _OF_KUBERNETES = re.compile(rf"{PREFIX}(SERVICE_|PORT(_|$))")
 
@@ -71,15 +76,15 @@ class LoadedSource(msgspec.Struct, frozen=True):
 
     kind: str
     source: Source
-    namespaces: tuple[str, ...]
-    """Only their functions get its events; empty for those of the run."""
+    scope: ScopeSettings
+    """Which functions get its events, and in which form."""
     where: str
     """The place that asks for it."""
 
     @property
-    def runnable(self) -> Source | Scoped:
+    def runnable(self) -> Scoped:
         """What a run takes."""
-        return Scoped(self.source, self.namespaces) if self.namespaces else self.source
+        return Scoped(self.source, self.scope.namespaces, cloudevents=self.scope.as_cloudevents)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -98,7 +103,8 @@ class _Entry(msgspec.Struct, frozen=True):
 
     kind: str
     name: str
-    namespaces: tuple[str, ...]
+    scope: Layer
+    """What the file says beside the kind."""
     body: Raw
     where: str
 
@@ -183,7 +189,7 @@ class _Loading:
             if given.kind is None:
                 raise ConfigError("name a source, or a file of settings with -f")
             return [
-                _Entry(given.kind, given.name or given.kind, (), Raw(None, ""), "the command line")
+                _Entry(given.kind, given.name or given.kind, {}, Raw(None, ""), "the command line")
             ]
         raw = given.file.entries("the file", "").get("sources")
         if raw is None or not isinstance(raw.data, list) or not raw.data:
@@ -203,20 +209,27 @@ class _Loading:
         return chosen
 
     def _source(self, entry: _Entry, *, is_alone: bool) -> LoadedSource:
-        given = self._given
         kind = load_source(entry.kind)
         options = source_options(entry.kind, kind)
-        self._variables += [option.variable(entry.name) for option in options]
-        layers: list[Layer] = [
-            flag_layer(options, given.source_flags),
-            environment_layer(options, given.environ, source=entry.name, foreign=is_alone),
-            leaves(entry.body, options, entry.kind) if options else {},
-        ]
-        found = resolve(options, layers, entry.kind)
-        if "name" in kind.__dataclass_fields__:
-            found.values[("name",)] = entry.name
+        body = leaves(entry.body, options, entry.kind) if options else {}
+        found = self._resolved(options, entry, body, foreign=is_alone)
+        found.values[("name",)] = entry.name
         made: Source = construct(kind, options, found, entry.kind, entry.where)
-        return LoadedSource(entry.kind, made, entry.namespaces, entry.where)
+        options = scope_options()
+        found = self._resolved(options, entry, entry.scope, foreign=False)
+        scope: ScopeSettings = construct(ScopeSettings, options, found, entry.name, entry.where)
+        return LoadedSource(entry.kind, made, scope, entry.where)
+
+    def _resolved(
+        self, options: Sequence[Option], entry: _Entry, file: Layer, *, foreign: bool
+    ) -> Found:
+        self._variables += [option.variable(entry.name) for option in options]
+        layers = (
+            flag_layer(options, self._given.source_flags),
+            environment_layer(options, self._given.environ, source=entry.name, foreign=foreign),
+            file,
+        )
+        return resolve(options, layers, entry.kind)
 
     def _doubtful_variables(self) -> list[str]:
         found: list[str] = []
@@ -231,9 +244,10 @@ class _Loading:
 def _entry(raw: Raw) -> _Entry:
     entries = raw.entries("a source", "timer: {topic: payment.received}")
     kinds = {kind: f"{kind}: {{…}}" for kind in source_kinds()}
+    beside = {"name": "name: orders"} | {each.path[0]: as_key(each) for each in scope_options()}
     for key in entries:
-        if key not in kinds and key not in _ENVELOPE:
-            raise wrong_key(raw, key, "a source", {**kinds, **_ENVELOPE})
+        if key not in kinds and key not in beside:
+            raise wrong_key(raw, key, "a source", {**kinds, **beside})
     asked = [key for key in entries if key in kinds]
     if len(asked) != 1:
         raise ConfigError(
@@ -249,7 +263,6 @@ def _entry(raw: Raw) -> _Entry:
                 f"a source's name must be of letters, digits, '-', '_' and '.', got {name!r}; "
                 "for example name: orders"
             )
-    namespaces: tuple[str, ...] = ()
-    if (given := entries.get("namespaces")) is not None:
-        namespaces = _NAMES.read(given, "namespaces")
-    return _Entry(kind, name, namespaces, entries[kind], raw.keys[kind])
+    rest = {key: each for key, each in entries.items() if key in beside and key != "name"}
+    scope = leaves(msgspec.structs.replace(raw, data=rest), scope_options(), "a source")
+    return _Entry(kind, name, scope, entries[kind], raw.keys[kind])

@@ -8,11 +8,15 @@ from faas_connector.settings.definition import schema_of
 from faas_connector.settings.describing import summary
 from faas_connector.settings.file import VERSION
 from faas_connector.settings.kinds import Schema
-from faas_connector.settings.sources import load_source, source_kinds, source_options
+from faas_connector.settings.sources import (
+    load_source,
+    scope_options,
+    source_kinds,
+    source_options,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-_NAMES: Schema = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}
 _ANY: Schema = {"type": ["object", "null"]}
 
 
@@ -42,10 +46,7 @@ def _source() -> Schema:
     kinds = {kind: _of_kind(kind) for kind in source_kinds()}
     envelope: Schema = {
         "name": {"type": "string", "description": "A stable name; the kind, if not given."},
-        "namespaces": {
-            **_NAMES,
-            "description": "Only functions of these namespaces get its events.",
-        },
+        **schema_of(scope_options())["properties"],
     }
     return {
         "type": "object",

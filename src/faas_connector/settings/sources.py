@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from faas_connector.errors import ConfigError
-from faas_connector.options import nearest
+from faas_connector.options import nearest, option, settings
 from faas_connector.settings.connector import connector_options
 from faas_connector.settings.definition import Option, options_of
 
@@ -21,6 +21,24 @@ RUN_FLAGS = frozenset({
 """Those of `run` that are no options of a file."""
 _ENVELOPE = ("name",)
 """What stands beside a source's options in the file."""
+
+
+@settings
+class ScopeSettings:
+    """What any source can be told, beside its kind."""
+
+    namespaces: tuple[str, ...] = option(default=(), example="[team-a]")
+    """Only functions of these namespaces get its events."""
+    as_cloudevents: bool = False
+    """Whether functions get its events as CloudEvents (binary mode, `ce-*` headers)."""
+
+
+def scope_options() -> tuple[Option, ...]:
+    """The options of any source. That of namespaces has no flag: `--namespace` says the same."""
+    return tuple(
+        msgspec.structs.replace(each, flag=None) if each.path == ("namespaces",) else each
+        for each in options_of(ScopeSettings)
+    )
 
 
 def source_kinds() -> dict[str, EntryPoint]:
@@ -47,7 +65,8 @@ def source_options(kind: str, source: type) -> tuple[Option, ...]:
 
     A flag that every run has already is called after the kind, too: `--kafka-ca-file`.
     """
-    taken = RUN_FLAGS.union(each.flag for each in connector_options() if each.flag)
+    general = (*connector_options(), *scope_options())
+    taken = RUN_FLAGS.union(each.flag for each in general if each.flag)
     return tuple(
         msgspec.structs.replace(each, flag=f"{kind}-{each.flag}") if each.flag in taken else each
         for each in options_of(source, but=_ENVELOPE)

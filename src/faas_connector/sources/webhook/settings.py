@@ -37,7 +37,7 @@ class HttpSettings:
     """`HOST:PORT`. Beyond loopback, callers must show credentials, or `open` be set."""
     path: str = "/"
     """The path that is served; a topic stands below it."""
-    topics: tuple[str, ...] = ()
+    topics: tuple[str, ...] = option(default=(), env=("topics",), example="[payment.received]")
     """Topics that may be triggered."""
     topic_prefix: str = ""
     """Every topic that begins with it may be triggered; it is put before one that doesn't."""
