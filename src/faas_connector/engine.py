@@ -53,7 +53,7 @@ class Engine:
             ConfigError: what the sources promise, and what the policies ask for, can't be had.
         """
         self._served = served(runnables, config)
-        _check(self._served, config, store)
+        check_policies(self._served, config, store)
         self._config = config
         self._builder = builder
         self._invoker = invoker
@@ -187,8 +187,12 @@ async def _end(tasks: Sequence[asyncio.Task[object]]) -> None:
         await asyncio.wait(tasks)
 
 
-def _check(found: Sequence[Served], config: ControllerConfig, store: Store | None) -> None:
-    """Refuse what can't be kept."""
+def check_policies(found: Sequence[Served], config: ControllerConfig, store: Store | None) -> None:
+    """Refuse what can't be kept.
+
+    Raises:
+        ConfigError: what the sources promise, and what the policies ask for, can't be had.
+    """
     if not found:
         raise ConfigError("there is no source to run; for example run(TimerSource())")
     if store is not None:

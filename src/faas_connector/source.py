@@ -60,6 +60,8 @@ class SourceTraits:
     """Whether the broker itself can hold an event back after a `nack`."""
     extends: bool = False
     """Whether `extend` starts a delivery's deadline anew."""
+    deadline: float | None = None
+    """Seconds in which the broker wants an event settled or extended, where that is known."""
     journal: bool = False
     """Whether an event is to be on disk before it is acknowledged, and delivered from there."""
     replicas_share: bool = False

@@ -36,7 +36,7 @@ COMMANDS = {
     "tester": Entry("tester", "Send a test event on an interval.", True),
     "invoke": Entry("invoke", "Send one event to every function that wants it."),
     "topics": Entry("topics", "List the topics that functions ask for."),
-    "check": Entry("check", "Check the gateway, or lint a stack.yaml offline."),
+    "check": Entry("check", "Check the gateway, a connector.yaml, or a stack.yaml offline."),
     "explain": Entry("explain", "Say which functions an event would reach, and why."),
     "sources": Entry("sources", "List the sources, and how to install what they need."),
     "schema": Entry("schema", "Print the JSON schema of connector.yaml, for editors."),

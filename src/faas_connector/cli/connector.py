@@ -116,14 +116,13 @@ async def deliver(plan: Plan) -> bool:
     return await until_signalled(work(), controller.stop)
 
 
-def store_of(settings: ConnectorSettings) -> SqliteStore | None:
-    """The pending store; nothing of it is touched yet."""
+def store_of(settings: ConnectorSettings, *, lock_wait: float | None = None) -> SqliteStore | None:
+    """The pending store; nothing of it is touched yet. None where the settings want none."""
     state = settings.state
     if state.folder == NO_STORE:
         return None
-    return SqliteStore(
-        state.folder, lock_wait=state.wait, max_journal_bytes=state.max_journal_bytes
-    )
+    wait = state.wait if lock_wait is None else lock_wait
+    return SqliteStore(state.folder, lock_wait=wait, max_journal_bytes=state.max_journal_bytes)
 
 
 @asynccontextmanager
