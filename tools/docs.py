@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -17,6 +18,15 @@ from faas_connector import ControllerConfig, InvokerResponse, Limits, Timeouts, 
 from faas_connector.annotations import ANNOTATIONS
 from faas_connector.annotations import written as written_as
 from faas_connector.retry import RetryPolicy
+from faas_connector.settings.connector import connector_options
+from faas_connector.settings.definition import Option
+from faas_connector.settings.describing import written as as_text
+from faas_connector.settings.sources import (
+    load_source,
+    scope_options,
+    source_kinds,
+    source_options,
+)
 
 DOCS = Path(__file__).parent.parent / "docs"
 PART = re.compile(r"(?<=<!-- generated: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -32,11 +42,11 @@ READERS = {
 
 
 def main(arguments: list[str]) -> int:
-    outdated = {path: text for path in sorted(DOCS.glob("*.md")) if (text := renewed(path))}
+    outdated = {path: text for path in sorted(DOCS.rglob("*.md")) if (text := renewed(path))}
     for path, text in outdated.items():
         if "--check" not in arguments:
             path.write_text(text, encoding="utf-8")
-        print(f"{path.name}: {'out of date' if '--check' in arguments else 'written'}")
+        print(f"{path.relative_to(DOCS)}: {'out of date' if '--check' in arguments else 'written'}")
     return 1 if outdated and "--check" in arguments else 0
 
 
@@ -68,6 +78,34 @@ def options(settings: type) -> str:
         for name, default, meaning in described_fields(settings)
     ]
     return table(("option", "default", "what it says"), rows)
+
+
+def general_settings(section: str) -> str:
+    """The options of one section of connector.yaml."""
+    return settings_table([each for each in connector_options() if each.path[0] == section], 1)
+
+
+def source_settings(kind: str) -> str:
+    """The options of a kind of source."""
+    return settings_table(source_options(kind, load_source(kind)), 0, kind)
+
+
+def settings_table(found: Sequence[Option], depth: int, source: str = "") -> str:
+    rows = [
+        (
+            f"`{'.'.join(each.path[depth:]) or each.name}`",
+            f"`--{each.flag}`" if each.flag else "",
+            ", ".join(f"`{name}`" for name in variables(each, source)),
+            f"`{text}`" if (text := as_text(each.default, each.kind)) else "",
+            each.help,
+        )
+        for each in found
+    ]
+    return table(("option", "flag", "variable", "default", "what it says"), rows)
+
+
+def variables(option: Option, source: str) -> list[str]:
+    return [option.variable(source), *(each.name for each in option.foreign)]
 
 
 def response_fields() -> str:
@@ -128,6 +166,12 @@ PARTS: dict[str, Callable[[], str]] = {
     "retry-policy": lambda: options(RetryPolicy),
     "response": response_fields,
     "errors": error_tree,
+    "settings-source": lambda: settings_table(scope_options(), 0, "NAME"),
+    **{f"source-{kind}": partial(source_settings, kind) for kind in source_kinds()},
+    **{
+        f"settings-{section}": partial(general_settings, section)
+        for section in dict.fromkeys(each.path[0] for each in connector_options())
+    },
 }
 
 if __name__ == "__main__":

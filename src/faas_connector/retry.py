@@ -70,7 +70,7 @@ class RetryPolicy:
     codes: frozenset[int] | None = None
     """Statuses of the function that are tried again; None means 408, 425, 429 and 5xx."""
     max_age: Seconds = 3600.0
-    """Seconds after which an event is not tried again; `math.inf` for no limit."""
+    """Seconds after which an event is not tried again; `math.inf` in Python for no limit."""
 
     def __post_init__(self) -> None:
         if not _is_whole(self.attempts) or self.attempts < 1:

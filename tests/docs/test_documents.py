@@ -21,14 +21,34 @@ import pytest
 import faas_connector
 from faas_connector import Controller, ControllerConfig, InvokerResponse, Limits, Timeouts
 from faas_connector.cli.app import COMMANDS, app
+from faas_connector.cli.connection import GatewayFlags
+from faas_connector.cli.connector import connector_of
 from faas_connector.contract import ANNOTATIONS
+from faas_connector.settings.connector import connector_options
+from faas_connector.settings.file import read_file
+from faas_connector.settings.loading import Given
+from faas_connector.settings.sources import (
+    RUN_FLAGS,
+    load_source,
+    scope_options,
+    source_kinds,
+    source_options,
+)
 from faas_connector.testing import LocalFunction, LocalGateway
 
 pytest_plugins = ["faas_connector.testing.plugin"]
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 TOPICS = "payment.received, orders.new"
+
+CONFIGURATION = [
+    path
+    for path in DOCUMENTS
+    if path.name in {"configuration.md", "from-official-connectors.md"}
+    or path.parent.name == "sources"
+]
+FLAG = re.compile(r"(?<![-\w])--[a-z][-a-z]+[a-z](?![-…])")
 
 FENCE = re.compile(
     r"^(?:<!-- (?P<note>[^\n]*?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$",
@@ -126,7 +146,11 @@ async def test_a_fragment_runs_inside_a_controller(local_gateway, monkeypatch, b
 
 
 def test_most_blocks_of_python_run():
-    left_out = [block for block in BLOCKS if block.note.startswith("not run: ")]
+    left_out = [
+        block
+        for block in BLOCKS
+        if block.language == "python" and block.note.startswith("not run: ")
+    ]
     assert len(PYTHON) > 8 * len(left_out) > 0
 
 
@@ -135,7 +159,13 @@ def test_the_connector_in_the_readme_has_twelve_lines():
     assert len(first.code.splitlines()) <= 12
 
 
-@blocks("block", [block for block in BLOCKS if block.language == "yaml"])
+YAML = [
+    block for block in BLOCKS if block.language == "yaml" and not block.note.startswith("not run: ")
+]
+CONNECTORS = [block for block in YAML if block.code.startswith("version: 1\n")]
+
+
+@blocks("block", [block for block in YAML if block not in CONNECTORS])
 def test_a_stack_is_without_mistakes(tmp_path, block):
     (tmp_path / "stack.yaml").write_text(block.code)
     checked = subprocess.run(
@@ -146,6 +176,18 @@ def test_a_stack_is_without_mistakes(tmp_path, block):
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@blocks("block", CONNECTORS)
+def test_a_file_of_settings_is_without_mistakes(tmp_path, block):
+    code = block.code.replace("/var/openfaas/secrets/", f"{tmp_path}/")
+    for name in re.findall(rf"{tmp_path}/([-\w]+)", code):
+        (tmp_path / name).write_text("hush")
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", code), "value")
+    (tmp_path / "connector.yaml").write_text(code)
+    file = read_file(tmp_path / "connector.yaml", variables)
+    plan = connector_of(GatewayFlags(), Given(file=file, environ=variables))
+    assert plan.loaded.sources
 
 
 # Links
@@ -189,12 +231,25 @@ def command_lines() -> list[str]:
     return sorted({*spans, *lines})
 
 
+def options_of(command: click.Command) -> set[str]:
+    return {
+        option
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+
+
 @pytest.mark.parametrize("line", [line for line in command_lines() if line.startswith("faas-")])
 def test_a_command_exists_and_has_these_options(line):
     _, name, *arguments = shlex.split(line, comments=True)
     command = app.get_command(click.Context(app), name)
     assert command is not None
-    options = {option for parameter in command.params for option in parameter.opts}
+    options = options_of(command)
+    if isinstance(command, click.Group):
+        for word in set(command.list_commands(click.Context(command))).intersection(arguments):
+            inner = command.get_command(click.Context(command), word)
+            assert inner is not None
+            options |= options_of(inner)
     assert {word for word in arguments if word.startswith("-")} <= options
 
 
@@ -246,6 +301,23 @@ def table(document: str, name: str) -> list[str]:
     text = (ROOT / "docs" / document).read_text()
     part = text.partition(f"<!-- generated: {name} -->")[2].partition("<!-- end -->")[0]
     return re.findall(r"^\| `([^`]+)`", part, re.MULTILINE)
+
+
+def test_every_option_of_settings_that_is_named_exists():
+    """In the tables, which are made from the code, and in what is written by hand."""
+    sources = {kind: source_options(kind, load_source(kind)) for kind in source_kinds()}
+    scopes = scope_options()
+    options = [*connector_options(), *scopes, *(each for of in sources.values() for each in of)]
+    flags = {f"--{option.flag}" for option in options} | {f"--{flag}" for flag in RUN_FLAGS}
+    flags |= {flag.replace("--", "--no-", 1) for flag in flags}
+    variables = {option.variable() for option in connector_options()}
+    for name in (*sources, "NAME", "HEARTBEAT"):
+        kind = "timer" if name == "HEARTBEAT" else name
+        variables |= {each.variable(name) for each in (*scopes, *sources.get(kind, ()))}
+    text = "\n".join(path.read_text(encoding="utf-8") for path in CONFIGURATION)
+    assert set(re.findall(r"\bFAAS_CONNECTOR_[A-Z_]+\b", text)) <= variables | {"FAAS_CONNECTOR_"}
+    named = {flag for span in re.findall(r"`([^`\n]+)`", text) for flag in FLAG.findall(span)}
+    assert named <= flags | {"--stack"}
 
 
 def test_annotations_are_all_there():

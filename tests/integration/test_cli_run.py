@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from faas_connector.cli.connector import tell_of_the_end
-from faas_connector.testing import LocalFunction
+from faas_connector.testing import LocalFunction, LocalGateway, ThreadedGateway
 
 pytest_plugins = ["faas_connector.testing.plugin"]
 
@@ -161,6 +161,31 @@ def test_logs_for_programs_and_responses(start, printer):
     answers = [line for line in lines if line["logger"] == "faas_connector.responses"]
     assert answers[0]["topic"] == "orders.new"
     assert answers[0]["status"] == 200
+
+
+def test_the_environment_of_an_existing_connectors_chart(start, tmp_path):
+    """What the chart of the cron-connector sets, with basic auth switched on."""
+    for name, text in {"user": "admin", "password": "s3cret"}.items():
+        (tmp_path / f"basic-auth-{name}").write_text(text)
+    with ThreadedGateway(lambda: LocalGateway(basic_auth=("admin", "s3cret"))) as gateway:
+        gateway.add(LocalFunction(name="printer", annotations={"topic": "orders.new"}))
+        run = start(
+            *TIMER,
+            OPENFAAS_URL="",
+            FAAS_CONNECTOR_STATE="none",
+            gateway_url=gateway.url,
+            asynchronous_invocation="true",
+            content_type="text/plain",
+            basic_auth="true",
+            secret_mount_path=str(tmp_path),
+            rebuild_interval="30s",
+            debug="false",
+            log_encoding="console",
+        )
+        gateway.wait_received(1, within=20)
+        assert run.end(signal.SIGTERM) == 0, run.errors
+        gateway.queue_done()
+        assert "DEBUG" not in run.errors
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import AsyncGenerator
@@ -28,6 +29,8 @@ from faas_connector.settings.definition import Path as Fields
 from faas_connector.settings.loading import Given, Loaded, load
 from faas_connector.store import Store
 from faas_connector.stores.sqlite import SqliteStore
+
+_log = logging.getLogger("faas_connector.run")
 
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes reads why a container ended."""
@@ -133,6 +136,7 @@ async def open_store(settings: ConnectorSettings) -> AsyncGenerator[Store | None
         yield None
         return
     async with store:
+        _log.info("state folder: %s", store.folder)
         yield store
 
 

@@ -17,7 +17,7 @@ from faas_connector.cli.logs import log_run
 from faas_connector.cli.options import gateway_flags, gateway_parameters
 from faas_connector.cli.running import run, run_until_interrupted
 from faas_connector.cli.source_flags import Flagged, flags, given, parameter
-from faas_connector.errors import ConnectorError
+from faas_connector.errors import ConfigError, ConnectorError
 from faas_connector.settings.connector import LogFormat, LogLevel, connector_options
 from faas_connector.settings.describing import summary
 from faas_connector.settings.file import read_file
@@ -131,6 +131,8 @@ def _start(
                 environ=os.environ,
             ),
         )
+        if plan.loaded.settings.admin is not None:
+            raise ConfigError("admin is not in this version yet; leave it out")
         log = plan.loaded.settings.log
         log_run(log.format, LogLevel.DEBUG if is_debug else log.level)
         for warning in plan.loaded.warnings:
