@@ -117,6 +117,7 @@ class Intake:
         self.unsettled = 0
         self.unsettled_bytes = 0
         self.broken: Callable[[Exception], None] = lambda _: None
+        self._emptier: tuple[int, Callable[[], None]] | None = None
         self._limits = limits
         self._changed: list[asyncio.Future[None]] = []
 
@@ -156,6 +157,9 @@ class Intake:
             tracked.is_released = True
             self.unsettled -= 1
             self.unsettled_bytes -= tracked.size
+            if self._emptier is not None and self.unsettled <= self._emptier[0]:
+                tell, self._emptier = self._emptier[1], None
+                tell()
             self._tell()
 
     def ended(self, tracked: Tracked) -> None:
@@ -167,6 +171,10 @@ class Intake:
         """Wait until a further event may be read."""
         while not self.has_room:
             await self._change()
+
+    def once_down_to(self, count: int, tell: Callable[[], None]) -> None:
+        """Tell, once, when no more than so many are unsettled; the last who asks is told."""
+        self._emptier = count, tell
 
     async def idle(self) -> None:
         """Wait until nothing runs for any event."""

@@ -19,6 +19,8 @@ _log = logging.getLogger("faas_connector.store")
 
 # Entries in hand at a time, however many are due.
 _MOST_IN_HAND = 512
+# Entries to make room for before it is looked again, since a look takes its time.
+_LEAST_TAKEN = 64
 # Seconds between two looks, though nothing seems due: clocks are set, verdicts expire.
 _LONGEST_SLEEP = 60.0
 # Seconds before a look that brought nothing new is repeated.
@@ -61,7 +63,8 @@ class Parking:
 
     async def _begin_due(self) -> int:
         room = _MOST_IN_HAND - self._intake.unsettled
-        if room <= 0:
+        if room < _LEAST_TAKEN:
+            self._intake.once_down_to(_MOST_IN_HAND - _LEAST_TAKEN, self.poke)
             return 0
         store, held, paused = self._keeper.store, self._dispatcher.held, self._health.paused
         entries = await self._keeper.insist(

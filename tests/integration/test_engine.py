@@ -18,7 +18,7 @@ from faas_connector import (
 from faas_connector.config import OnFailure, Unmatched
 from faas_connector.errors import StoreError
 from faas_connector.source import Delivery, Guarantee, Settling, SourceTraits
-from faas_connector.store import Query, Reason, State
+from faas_connector.store import Entry, Query, Reason, State
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.supervisor import Scoped
 from faas_connector.testing import Fault, LocalFunction, LocalGateway, MemorySource
@@ -59,6 +59,23 @@ async def eventually(condition, within=5.0):
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110 - the log tells nobody
             await asyncio.sleep(0.01)
+
+
+async def test_a_journal_of_more_than_is_taken_at_once_is_delivered_at_the_start():
+    store = MemoryStore()
+    await store.write(
+        [
+            Entry(state=State.JOURNAL, source="push", event=Event("orders", b"%d" % number))
+            for number in range(1500)
+        ]
+    )
+    async with LocalGateway(functions=[function("one")]) as gateway:
+        async with Controller(config(gateway)) as controller:
+            run = asyncio.create_task(controller.run(MemorySource(), store=store))
+            await gateway.wait_received(1500, within=10)
+            controller.stop()
+            assert await run
+        assert bodies(gateway.received) == list(range(1500))
 
 
 async def run_to_end(settings, *sources, store=None):
