@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from faas_connector.backlog import Backlog
 from faas_connector.cloudevents import as_cloudevent
 from faas_connector.config import ControllerConfig, OnFailure, Unmatched
 from faas_connector.contract import Order
@@ -93,6 +94,8 @@ class Dispatcher:
         """
         self.counts = DispatchCounts()
         self.settler = Settler(keeper, clock=clock, forget=self._forget)
+        self.backlog = Backlog()
+        """What only the journal holds."""
         self.held: set[int] = set()
         """Ids of the entries that are in hand."""
         self._config = config
@@ -139,6 +142,10 @@ class Dispatcher:
                 self.counts.redelivered += 1
                 self._start(tracked, self.settler.settle(tracked))
                 return
+        if intake.traits.journal and self.backlog.is_open and not delivery.damage:
+            self.backlog.begin()
+            self._start(tracked, self._put_off(tracked))
+            return
         self._match(tracked)
         self._start(tracked, self._deliver(tracked))
 
@@ -435,6 +442,29 @@ class Dispatcher:
 
     async def _journal(self, tracked: Tracked) -> bool:
         """Write the event down, acknowledge it, and deliver it; whether that is all done."""
+        entry_id = await self._written(tracked)
+        if entry_id is None:
+            return False
+        tracked.entry_id = entry_id
+        tracked.intake.journal(tracked)
+        self.held.add(entry_id)
+        tracked.key = (tracked.source, _journal_position(entry_id))
+        tracked.is_acked = True
+        await tracked.delivery.ack()
+        return await self._deliver_to_all(tracked)
+
+    async def _put_off(self, tracked: Tracked) -> None:
+        """Write the event down and acknowledge it; the journal's turn comes later."""
+        try:
+            entry_id = await self._written(tracked)
+        finally:
+            self.backlog.end()
+        if entry_id is not None:
+            await self.settler.ack([tracked])
+            self._parked()
+
+    async def _written(self, tracked: Tracked) -> int | None:
+        """The id of its entry in the journal; None where it is settled without."""
         assert self._keeper is not None  # noqa: S101
         entry = self._whole_entry(tracked, State.JOURNAL, None, 0.0)
         try:
@@ -445,16 +475,11 @@ class Dispatcher:
             self.counts.refused += 1
             tracked.intake.release(tracked)
             await tracked.delivery.nack()
-            return False
+            return None
         if entry_id is None:
             self.counts.duplicates += 1
-            return True
-        tracked.entry_id = entry_id
-        self.held.add(entry_id)
-        tracked.key = (tracked.source, _journal_position(tracked.entry_id))
-        tracked.is_acked = True
-        await tracked.delivery.ack()
-        return await self._deliver_to_all(tracked)
+            await self.settler.ack([tracked])
+        return entry_id
 
     async def _write_journal(self, store: Store, entry: Entry, once: Once | None) -> int | None:
         """The entry's id; None for what was taken before."""

@@ -27,6 +27,7 @@ class Tracked:
         "intake",
         "is_acked",
         "is_finished",
+        "is_journalled",
         "is_released",
         "keeping",
         "key",
@@ -67,6 +68,8 @@ class Tracked:
         """Its entry in the store, for all functions that match."""
         self.remembers = False
         """Whether successes are to be written down as they come."""
+        self.is_journalled = False
+        """Whether it is in the journal, and being delivered from memory."""
         self.is_acked = False
         """Whether its broker has been told."""
         self.is_finished = False
@@ -116,6 +119,8 @@ class Intake:
         self.running: set[Tracked] = set()
         self.unsettled = 0
         self.unsettled_bytes = 0
+        self.journalled = 0
+        """How many of the unsettled are in the journal."""
         self.broken: Callable[[Exception], None] = lambda _: None
         self._emptier: tuple[int, Callable[[], None]] | None = None
         self._limits = limits
@@ -157,6 +162,9 @@ class Intake:
             tracked.is_released = True
             self.unsettled -= 1
             self.unsettled_bytes -= tracked.size
+            if tracked.is_journalled:
+                tracked.is_journalled = False
+                self.journalled -= 1
             if self._emptier is not None and self.unsettled <= self._emptier[0]:
                 tell, self._emptier = self._emptier[1], None
                 tell()
@@ -166,6 +174,21 @@ class Intake:
         """Nothing runs for it any more."""
         self.running.discard(tracked)
         self._tell()
+
+    @property
+    def is_writing_too_many(self) -> bool:
+        """Whether the journal has to write some, before a further event may be read."""
+        return self.unsettled - self.journalled >= self._limits.max_unsettled
+
+    def journal(self, tracked: Tracked) -> None:
+        """It is in the journal."""
+        tracked.is_journalled = True
+        self.journalled += 1
+
+    async def written(self) -> None:
+        """Wait until the journal has written enough for a further event."""
+        while self.is_writing_too_many:
+            await self._change()
 
     async def room(self) -> None:
         """Wait until a further event may be read."""

@@ -67,10 +67,15 @@ class Parking:
             self._intake.once_down_to(_MOST_IN_HAND - _LEAST_TAKEN, self.poke)
             return 0
         store, held, paused = self._keeper.store, self._dispatcher.held, self._health.paused
+        backlog = self._dispatcher.backlog
+        put_off = backlog.put_off
         entries = await self._keeper.insist(
             lambda: store.due(self._clock(), limit=room, held=held, paused=paused)
         )
-        return sum(map(self._begin, entries))
+        begun = sum(map(self._begin, entries))
+        if len(entries) < room or entries[-1].state is not State.JOURNAL:
+            backlog.close(put_off)
+        return begun
 
     async def _begin_probes(self) -> int:
         """Try the oldest event of each paused function whose probe is due."""

@@ -30,6 +30,8 @@ _STEADY = 60.0
 # Of a deadline: when it is extended, and when an event that can't be is given up on.
 _EXTEND_AT, _DETACH_AT = 1 / 3, 2 / 3
 _SWEEPS_PER_DEADLINE = 12
+# Seconds without room in memory, after which the journal alone takes what can be journalled.
+_FULL = 1.0
 # Seconds that a source may take to end by itself once all it read is settled.
 _LAST_READ = 1.0
 
@@ -251,9 +253,23 @@ class Supervisor:
                 continue
             dispatcher.begin(intake, delivery)
             if not intake.has_room:
-                await intake.room()
+                await self._room()
             if self._keeper is not None and not self._keeper.works:
                 await self._keeper.working()
+
+    async def _room(self) -> None:
+        """Wait until more may be read; what can be journalled doesn't wait long for others."""
+        intake, backlog = self._intake, self._dispatcher.backlog
+        if intake.traits.journal and not backlog.is_open:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FULL):
+                    await intake.room()
+                return
+            backlog.open(lambda: intake.has_room)
+        if intake.traits.journal:
+            await intake.written()
+        else:
+            await intake.room()
 
     async def _drain(self, reading: asyncio.Task[None]) -> bool:
         """Settle what is in hand, within the time for it; whether that was done."""
