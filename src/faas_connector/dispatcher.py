@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -75,6 +75,7 @@ class Dispatcher:
         fatal: Callable[[ConnectorError], None],
         parked: Callable[[], None],
         keys: ParkedKeys,
+        scopes: Mapping[str, tuple[str, ...]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Prepare.
@@ -90,6 +91,7 @@ class Dispatcher:
             fatal: is told what ends the run.
             parked: is told that something in the store may be due.
             keys: of the ordered events that are parked.
+            scopes: by the name of a source, the namespaces that its events are for.
             clock: seconds since the epoch.
         """
         self.counts = DispatchCounts()
@@ -108,6 +110,7 @@ class Dispatcher:
         self._fatal = fatal
         self._parked = parked
         self._keys = keys
+        self._scopes = scopes or {}
         self._clock = clock
         self._call_ids = call_ids()
         self._order = KeyOrder()
@@ -202,7 +205,7 @@ class Dispatcher:
     def _match(self, tracked: Tracked) -> None:
         """Find the functions, and take a place in line where one keeps the order of keys."""
         topic_map = self._map()
-        if namespaces := tracked.intake.namespaces:
+        if namespaces := self._namespaces(tracked):
             topic_map = topic_map.within(namespaces)
         topic = tracked.event.topic
         contracts = topic_map.match(topic)
@@ -214,6 +217,10 @@ class Dispatcher:
             for function in tracked.functions:
                 if self._invoker.terms(function).order is Order.KEY:
                     self._line_up(tracked, function, key)
+
+    def _namespaces(self, tracked: Tracked) -> tuple[str, ...]:
+        """Those of its source, from which it may have come in an earlier run."""
+        return self._scopes.get(tracked.source, tracked.intake.namespaces)
 
     def _line_up(self, tracked: Tracked, function: FunctionName, key: str) -> None:
         if tracked.tickets is None:
@@ -494,7 +501,7 @@ class Dispatcher:
         age = self._clock() - tracked.first
         policy = self._config.unmatched
         holds = policy is Unmatched.HOLD and age < self._config.retry.max_age
-        if holds or self._matched_lately(event.topic, tracked.intake.namespaces):
+        if holds or self._matched_lately(event.topic, self._namespaces(tracked)):
             wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
             if self._keeper is None:
                 await asyncio.sleep(wait)

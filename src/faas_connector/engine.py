@@ -117,6 +117,7 @@ class Engine:
             fatal=self._end_with,
             parked=self._poke,
             keys=keys,
+            scopes={it.source.name: it.intake.namespaces for it in self._served},
             clock=self._clock,
         )
         self.dispatcher = dispatcher

@@ -381,6 +381,23 @@ async def test_a_source_may_serve_some_namespaces_only():
         assert len(gateway.received_by("one.team-b")) == 3
 
 
+async def test_what_the_journal_holds_is_for_the_namespaces_of_its_source():
+    store = MemoryStore()
+    await store.write([Entry(state=State.JOURNAL, source="here", event=Event("orders", b"1"))])
+    functions = [
+        LocalFunction(name="one", namespace=namespace, annotations={"topic": "orders"})
+        for namespace in ("team-a", "team-b")
+    ]
+    async with LocalGateway(functions=functions, namespaces=["team-a", "team-b"]) as gateway:
+        async with Controller(config(gateway)) as controller:
+            source = Scoped(MemorySource("here"), ("team-a",))
+            run = asyncio.create_task(controller.run(source, store=store))
+            await gateway.wait_received(1, within=5)
+            controller.stop()
+            assert await run
+        assert [len(gateway.received_by(f"one.team-{team}")) for team in "ab"] == [1, 0]
+
+
 async def test_a_source_that_fails_is_opened_again_and_disturbs_nobody():
     flaky, steady = MemorySource("flaky"), MemorySource("steady")
     flaky.refusals = 2
