@@ -13,17 +13,22 @@ from faas_connector.cli.connection import (
     Connection,
     GatewayFlags,
     connection,
-    environment_settings,
     impatient,
 )
+from faas_connector.config import ControllerConfig
 from faas_connector.errors import ConfigError
 from faas_connector.names import Invocation
+from faas_connector.settings.general import general
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     (tmp_path / "home").mkdir()
     return tmp_path / "home"
+
+
+def environment_settings(environ: dict[str, str]) -> ControllerConfig:
+    return general(environ).settings.config()
 
 
 def connect(

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from faas_connector.cli.command import Command
-from faas_connector.cli.connection import Connection, GatewayFlags, environment_settings
+from faas_connector.cli.connection import Connection, GatewayFlags
 from faas_connector.cli.connector import Plan, connector_of
 from faas_connector.cli.connector_findings import connector_findings
 from faas_connector.cli.failures import CommandError, one_line
@@ -22,6 +21,7 @@ from faas_connector.gateway.client import GatewayClient
 from faas_connector.local.stack import StackError, examine_stack
 from faas_connector.matching import TopicMatcher
 from faas_connector.settings.file import read_file
+from faas_connector.settings.general import general
 from faas_connector.settings.loading import Given, SettingsError
 
 HELP = """Check the gateway, a connector.yaml, or a stack.yaml offline.
@@ -72,8 +72,9 @@ def _check_stack(path: Path, flags: GatewayFlags) -> None:
         stack, mistakes = examine_stack(path, os.environ)
     except StackError as error:
         raise CommandError(str(error)) from error
-    delimiter = environment_settings(os.environ).topic_delimiter
-    matcher = TopicMatcher.of(flags.matcher)
+    topics = general(os.environ).settings.topics
+    delimiter = topics.delimiter
+    matcher = TopicMatcher.of(flags.matcher or topics.matcher)
     lint = lint_stack(stack, mistakes, delimiter=delimiter, matcher=matcher)
     for finding in lint.findings:
         say(one_line(str(finding)))
@@ -89,11 +90,9 @@ def _check_stack(path: Path, flags: GatewayFlags) -> None:
 
 def _check_connector(file: str, flags: GatewayFlags) -> None:
     """Try all that a file of settings names."""
-    has_matcher = click.get_current_context().get_parameter_source("matcher")
-    chosen = {"matcher": flags.matcher} if has_matcher is ParameterSource.COMMANDLINE else {}
     try:
         raw = read_file(file, os.environ)
-        plan = connector_of(flags, Given(file=raw, flags=chosen, environ=os.environ))
+        plan = connector_of(flags, Given(file=raw, environ=os.environ))
     except SettingsError as error:
         for mistake in error.mistakes:
             say(str(Finding(False, "settings", one_line(mistake))))

@@ -8,24 +8,15 @@ import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from faas_connector.auth import BasicAuth, BearerToken
-from faas_connector.cli.connection import (
-    DEFAULT_USER,
-    Connection,
-    GatewayFlags,
-    Stated,
-    connection,
-)
+from faas_connector.cli.connection import Connection, GatewayFlags, connection
 from faas_connector.config import ControllerConfig
 from faas_connector.controller import Controller
-from faas_connector.errors import ConfigError
 from faas_connector.response import LogResponses
 from faas_connector.running import until_signalled
 from faas_connector.settings.connector import ConnectorSettings
-from faas_connector.settings.definition import Path as Fields
 from faas_connector.settings.loading import Given, Loaded, load
 from faas_connector.store import Store
 from faas_connector.stores.sqlite import SqliteStore
@@ -59,45 +50,15 @@ def connector_of(flags: GatewayFlags, given: Given) -> Plan:
         ConfigError: some of it can't work; the message says where it stands.
     """
     loaded = load(given)
-    settings = loaded.settings
-    gateway = settings.gateway
-    flags = replace(
-        flags,
-        namespaces=flags.namespaces or settings.namespaces,
-        ca_file=flags.ca_file or (str(gateway.ca_file) if gateway.ca_file else None),
-        tls_no_verify=flags.tls_no_verify or not gateway.tls_verify,
-    )
     found = connection(
         flags,
         given.environ,
         home=Path.home(),
         folder=Path.cwd(),
         read_password=sys.stdin.read,
-        config=settings.config(),
-        stated=_stated(settings, loaded.origins),
+        settings=loaded.general,
     )
     return Plan(loaded, found)
-
-
-def _stated(settings: ConnectorSettings, origins: dict[Fields, str]) -> Stated:
-    gateway = settings.gateway
-    url = ("gateway", "url")
-    auth: BasicAuth | BearerToken | None = None
-    where = ""
-    if gateway.token is not None:
-        where = origins["gateway", "token"]
-        if gateway.password is not None or gateway.username is not None:
-            raise ConfigError(f"{where}: gateway.token goes alone, without username and password")
-        auth = BearerToken(gateway.token)
-    elif gateway.password is not None:
-        where = origins["gateway", "password"]
-        auth = BasicAuth(gateway.username or DEFAULT_USER, gateway.password)
-    elif gateway.username is not None:
-        raise ConfigError(
-            f"{origins['gateway', 'username']}: gateway.username needs a password; for example "
-            "password_file: /var/openfaas/secrets/basic-auth-password"
-        )
-    return Stated(gateway.url if url in origins else None, origins.get(url, ""), auth, where)
 
 
 async def deliver(plan: Plan) -> bool:

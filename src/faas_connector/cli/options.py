@@ -50,8 +50,8 @@ def duration(_: click.Context, __: click.Parameter, text: str | None) -> float |
 
 MATCHERS = ("exact", "case-insensitive", "glob", "mqtt", "nats")
 _MATCHER = click.option(
-    "-m", "--matcher", type=click.Choice(MATCHERS), default="exact", metavar="NAME",
-    help=f"How topics are compared: {', '.join(MATCHERS)}.",
+    "-m", "--matcher", type=click.Choice(MATCHERS), metavar="NAME",
+    help=f"How topics are compared: {', '.join(MATCHERS)}.  [exact]",
 )  # fmt: skip
 
 

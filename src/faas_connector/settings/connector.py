@@ -122,6 +122,10 @@ class DefaultSettings:
     park_after: Seconds = 5.0
     """What waits longer is written to the pending store, out of the way of others."""
 
+    def __post_init__(self) -> None:
+        if not self.timeout:
+            raise ConfigError("defaults.timeout is '0', no time to wait; for example '30s'")
+
 
 @settings
 class StateSettings:

@@ -42,7 +42,8 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     default: Any
     """`dataclasses.MISSING` where it must be given."""
-    help: str
+    owner: type
+    """The class of settings that it is a field of."""
     word: str
     """What its flag and its variable are called after."""
     flag: str | None
@@ -58,6 +59,14 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """Its keys, with dots."""
         return ".".join(self.path)
+
+    @property
+    def help(self) -> str:
+        """What it means: the docstring under its field."""
+        name = self.target[-1]
+        if isinstance(self.kind, HiddenFile):
+            return f"The file that holds `{name}`; read again when it changes."
+        return docstrings(self.owner).get(name, "")
 
     @property
     def is_required(self) -> bool:
@@ -82,7 +91,6 @@ def options_of(settings: type, *, but: Sequence[str] = ()) -> tuple[Option, ...]
 
 def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Iterator[Option]:
     hints = get_type_hints(settings, include_extras=True)
-    helps = docstrings(settings)
     for field in fields(settings):
         extra = extra_of(field.metadata)
         if extra.code_only or not field.init or field.name in but:
@@ -104,7 +112,7 @@ def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Itera
             target=here,
             kind=kind,
             default=default_of(field),
-            help=helps.get(field.name, ""),
+            owner=settings,
             word=words,
             flag=words,
             foreign=foreign,
@@ -119,7 +127,7 @@ def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Itera
                 target=here,
                 kind=HiddenFile(),
                 default=found.default,
-                help=f"The file that holds `{field.name}`; read again when it changes.",
+                owner=settings,
                 word=f"{words}-file",
                 flag=f"{words}-file",
                 example=f"/var/openfaas/secrets/{field.name.replace('_', '-')}",

@@ -13,13 +13,13 @@ import msgspec
 
 from faas_connector.errors import ConfigError, MissingExtraError
 from faas_connector.settings.connector import ConnectorSettings, connector_options
-from faas_connector.settings.definition import PREFIX, Option, Path, as_key, leaves, wrong_key
-from faas_connector.settings.file import EXAMPLE, VERSION
+from faas_connector.settings.definition import PREFIX, Option, as_key, leaves, wrong_key
+from faas_connector.settings.file import EXAMPLE
+from faas_connector.settings.general import General, general
 from faas_connector.settings.kinds import Text
 from faas_connector.settings.layers import (
     Found,
     Layer,
-    blamed,
     construct,
     environment_layer,
     flag_layer,
@@ -90,12 +90,15 @@ class LoadedSource(msgspec.Struct, frozen=True):
 class Loaded(msgspec.Struct, frozen=True):
     """Everything a run is told."""
 
-    settings: ConnectorSettings
-    origins: dict[Path, str]
-    """What gave each option that is not at its default, by its fields."""
+    general: General
     sources: tuple[LoadedSource, ...]
     warnings: tuple[str, ...]
     """What is probably meant otherwise."""
+
+    @property
+    def settings(self) -> ConnectorSettings:
+        """All but the sources."""
+        return self.general.settings
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -127,7 +130,9 @@ class _Loading:
         self._variables: list[str] = []
 
     def loaded(self) -> Loaded:
-        general = self._try(self._general)
+        given = self._given
+        common = self._try(partial(general, given.environ, flags=given.flags, file=given.file))
+        self._variables += [option.variable() for option in connector_options()]
         entries = self._try(self._entries) or []
         for name, count in Counter(entry.name for entry in entries).items():
             if count > 1:
@@ -138,10 +143,10 @@ class _Loading:
                 )
         is_alone = len(entries) == 1
         sources = [self._try(partial(self._source, entry, is_alone=is_alone)) for entry in entries]
-        if self._mistakes or general is None:
+        if self._mistakes or common is None:
             raise SettingsError(self._mistakes)
         found = tuple(source for source in sources if source is not None)
-        return Loaded(*general, found, tuple(self._doubtful_variables()))
+        return Loaded(common, found, tuple(self._doubtful_variables()))
 
     def _try(self, read: Callable[[], T]) -> T | None:
         try:
@@ -149,39 +154,6 @@ class _Loading:
         except (ConfigError, MissingExtraError) as error:
             self._mistakes.append(str(error))
             return None
-
-    def _general(self) -> tuple[ConnectorSettings, dict[Path, str]]:
-        given, options = self._given, connector_options()
-        self._variables += [option.variable() for option in options]
-        file: Layer = {}
-        where = "the command line"
-        if given.file is not None:
-            file = self._general_of_file(given.file, options)
-            where = given.file.where
-        layers = (flag_layer(options, given.flags), environment_layer(options, given.environ), file)
-        found = resolve(options, layers, "")
-        made: ConnectorSettings = construct(ConnectorSettings, options, found, "", where)
-        try:
-            made.config()
-        except ConfigError as error:
-            raise ConfigError(f"{blamed(str(error), found) or where}: {error}") from None
-        return made, found.origins
-
-    def _general_of_file(self, file: Raw, options: Sequence[Option]) -> Layer:
-        entries = file.entries("the file", f"version: {VERSION}")
-        known: dict[str, Option | str] = {option.path[0]: option for option in options}
-        known |= {"version": f"version: {VERSION}", "sources": EXAMPLE}
-        for key in entries:
-            if key not in known:
-                raise wrong_key(file, key, "the file", known)
-        version = entries.get("version")
-        if version is None or version.data != VERSION:
-            where = version.where if version else file.where
-            raise ConfigError(
-                f"{where}: the file must say 'version: {VERSION}', the only one there is"
-            )
-        rest = {key: raw for key, raw in entries.items() if key not in {"version", "sources"}}
-        return leaves(msgspec.structs.replace(file, data=rest), options, "")
 
     def _entries(self) -> list[_Entry]:
         given = self._given
