@@ -1,0 +1,75 @@
+"""As many clients at once as a large sender has: nothing accepted is lost, memory is bounded."""
+
+import asyncio
+import resource
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from faas_connector.serving.listener import Port
+from faas_connector.testing import LocalGateway
+
+from .pusher import Client, eventually, function
+from .test_kills import connector
+
+_SOCKETS = 8000 if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 11_000 else 10_000
+MIB = 1024 * 1024
+
+
+def peak_memory(process):
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("clients", "idle"),
+    [
+        pytest.param(500, 50, id="500"),
+        pytest.param(_SOCKETS, 500, id="10,000", marks=pytest.mark.soak),
+    ],
+)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+async def test_a_crowd(tmp_path, clients, idle):
+    """Each sends one event of 4 KB; some say nothing, and some stop in the middle."""
+    port = Port("127.0.0.1", 0)
+    connections = []
+    try:
+        async with LocalGateway(functions=[function()]) as gateway:
+            async with connector(tmp_path, gateway, port.number) as process:
+                for _ in range(clients):
+                    streams = await asyncio.open_connection("127.0.0.1", port.number)
+                    connections.append(Client(*streams))
+                for silent in connections[: idle // 2]:
+                    silent.write(b"POST /orders HTTP/1.1\r\n")
+                sending = connections[idle:]
+                padding = "x" * 4096
+                replies = await asyncio.gather(
+                    *(
+                        post(client, f"{number} {padding}".encode())
+                        for number, client in enumerate(sending)
+                    )
+                )
+                accepted = {number for number, status in enumerate(replies) if status == 202}
+                assert set(replies) <= {202, 503}
+                assert len(accepted) > len(sending) / 2
+                await eventually(lambda: len(gateway.received) >= len(accepted), within=120)
+                assert peak_memory(process) < 100 * MIB + clients * 20_000
+            called = Counter(int(call.body.split()[0]) for call in gateway.received)
+        assert set(called) == accepted
+        assert set(called.values()) == {1}
+    finally:
+        for client in connections:
+            client.writer.close()
+        port.close()
+
+
+async def post(client, body):
+    client.write(
+        b"POST /orders HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )
+    async with asyncio.timeout(100):
+        head = await client.reader.readuntil(b"\r\n\r\n")
+    return int(head.split()[1])
