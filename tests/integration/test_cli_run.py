@@ -6,9 +6,12 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,6 +145,37 @@ def test_a_second_signal_aborts_with_status_1(start, threaded_gateway):
     wait_until(lambda: "draining" in run.errors)
     assert run.end(signal.SIGTERM) == 1
     assert "aborted" in run.errors
+
+
+def test_a_durable_webhook(start, printer):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    run = start(
+        "webhook", "--listen", address, "--topics", "orders.new,orders.gone", "--durable",
+        "--state", "state",
+    )  # fmt: skip
+    request = urllib.request.Request(f"http://{address}/orders.new", data=b"hello")
+    wait_until(lambda: posted(request) == 202)
+    assert printer.wait_received(1, within=20)[0].body == b"hello"
+    assert run.end(signal.SIGTERM) == 0, run.errors
+    assert "state folder: state" in run.errors
+
+
+def posted(request: urllib.request.Request) -> int | None:
+    """The answer's status; None where nobody listens yet."""
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status
+    except urllib.error.URLError:
+        return None
+
+
+def test_a_flag_says_no_to_a_file_that_says_yes(start, printer, tmp_path):
+    text = "version: 1\nlog: {responses: true}\nstate: {folder: none}\nsources: [{timer: }]\n"
+    run = start("-f", write(tmp_path, text), *TIMER, "--no-log-responses")
+    printer.wait_received(2, within=20)
+    assert run.end(signal.SIGTERM) == 0, run.errors
+    assert "faas_connector.responses" not in run.errors
 
 
 def test_a_dry_run_calls_nothing(start, printer):

@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from faas_connector.cli.command import DEBUG, HELP_SETTINGS, State
-from faas_connector.cli.connector import connector_of, deliver, tell_of_the_end
+from faas_connector.cli.connector import Plan, connector_of, deliver, tell_of_the_end
 from faas_connector.cli.dry_run import show_calls
-from faas_connector.cli.failures import FAILED
+from faas_connector.cli.failures import FAILED, describe, leaves
 from faas_connector.cli.logs import log_run
 from faas_connector.cli.options import gateway_flags, gateway_parameters
 from faas_connector.cli.running import run, run_until_interrupted
 from faas_connector.cli.source_flags import Flagged, flags, given, parameter
-from faas_connector.errors import ConfigError, ConnectorError
+from faas_connector.errors import ConfigError
 from faas_connector.settings.connector import LogFormat, LogLevel, connector_options
 from faas_connector.settings.describing import summary
 from faas_connector.settings.file import read_file
@@ -31,7 +32,6 @@ from faas_connector.settings.sources import (
 
 _log = logging.getLogger("faas_connector.run")
 _MOST_USED = frozenset(map(parameter, ("state", "state-wait", "max-in-flight", "admin", "mode")))
-_NOT_GIVEN: tuple[object, ...] = (None, False, ())
 
 HELP = """Read sources, and call every function that asked for an event's topic.
 
@@ -67,7 +67,7 @@ class _SourceCommand(Flagged):
     def _start(self, context: click.Context, /, **params: Any) -> None:
         # What stands before the source's name holds as well.
         before = context.parent.params if context.parent else {}
-        own = {name: value for name, value in params.items() if value not in _NOT_GIVEN}
+        own = {name: value for name, value in params.items() if _is_given(context, name)}
         _start(context, {**before, **own}, self)
 
 
@@ -113,37 +113,46 @@ def _run_flags() -> list[click.Parameter]:
     ]
 
 
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
 def _start(
     context: click.Context, params: Mapping[str, Any], source: _SourceCommand | None
 ) -> None:
     is_debug = context.ensure_object(State).debug
     log_run(LogFormat.TEXT, LogLevel.INFO)  # until the settings say more
     try:
-        file = read_file(params["file"], os.environ) if params["file"] else None
-        plan = connector_of(
-            gateway_flags(params),
-            Given(
-                file=file,
-                kind=source.kind if source else None,
-                name=params["name"],
-                flags=given(connector_options(), params),
-                source_flags=given(source.options, params) if source else {},
-                environ=os.environ,
-            ),
-        )
-        if plan.loaded.settings.admin is not None:
-            raise ConfigError("admin is not in this version yet; leave it out")
+        plan = _plan(params, source)
         log = plan.loaded.settings.log
         log_run(log.format, LogLevel.DEBUG if is_debug else log.level)
         for warning in plan.loaded.warnings:
             _log.warning("%s", warning)
         if params["dry_run"]:
             run_until_interrupted(show_calls(plan))
-        elif not run(deliver(plan)):
-            context.exit(FAILED)
-    except ConnectorError as error:
-        tell_of_the_end(str(error))
+            return
+        is_settled = run(deliver(plan))
+    except Exception as error:
+        tell_of_the_end("; ".join(describe(each)[0] for each in leaves(error)))
         raise
+    if not is_settled:
+        tell_of_the_end("the run ended before all that it had read was settled")
+        context.exit(FAILED)
+
+
+def _plan(params: Mapping[str, Any], source: _SourceCommand | None) -> Plan:
+    found = Given(
+        file=read_file(params["file"], os.environ) if params["file"] else None,
+        kind=source.kind if source else None,
+        name=params["name"],
+        flags=given(connector_options(), params),
+        source_flags=given(source.options, params) if source else {},
+        environ=os.environ,
+    )
+    plan = connector_of(gateway_flags(params), found)
+    if plan.loaded.settings.admin is not None:
+        raise ConfigError("admin is not in this version yet; leave it out")
+    return plan
 
 
 @click.command("run", cls=_RunCommand, help=HELP, params=_run_flags(), invoke_without_command=True,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, replace
 from typing import Any, get_type_hints
@@ -19,6 +21,7 @@ from faas_connector.settings.kinds import (
     Kind,
     Schema,
     Several,
+    Text,
     is_settings,
     kind_of,
     short_form,
@@ -28,6 +31,7 @@ from faas_connector.settings.raw import Raw
 
 PREFIX = "FAAS_CONNECTOR_"
 _FILE = "_file"
+_SPECIAL = re.compile(r"^[-?:,\[\]{}#&*!|>'\"%@`]|: | #|^\s|\s$|:$")
 
 Path = tuple[str, ...]
 
@@ -133,8 +137,15 @@ def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Itera
                 example=f"/var/openfaas/secrets/{field.name.replace('_', '-')}",
             )
         else:
-            example = extra.example or written(found.default, kind) or _example(kind)
+            default = _in_yaml(written(found.default, kind), kind)
+            example = extra.example or default or _example(kind)
             yield msgspec.structs.replace(found, example=example)
+
+
+def _in_yaml(text: str, kind: Kind) -> str:
+    """A text as it is written in YAML: in quotes, where it would mean something else."""
+    special = isinstance(kind, Text) and _SPECIAL.search(text)
+    return json.dumps(text, ensure_ascii=False) if special else text
 
 
 def _example(kind: Kind) -> str:
