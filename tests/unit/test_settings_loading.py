@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from faas_connector.cli.connection import GatewayFlags
 from faas_connector.cli.connector import Plan, connector_of
@@ -223,3 +226,14 @@ def test_a_literal_dollar_and_an_empty_default(tmp_path):
 def test_no_secret_stands_in_an_error(tmp_path):
     text = "version: 1\ngateway: {password: {a: s3cret}}\nsources: [{timer: {}}]\n"
     assert "s3cret" not in refused(tmp_path, text)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    at=st.integers(0, len(FILE)),
+    length=st.integers(0, 20),
+    text=st.text(alphabet="abz019 \n\t:-{}[],&*!|>'\"%@`#?~$<", max_size=12),
+)
+def test_a_damaged_file_is_read_or_refused(tmp_path, at, length, text):
+    with contextlib.suppress(ConfigError):
+        plan(tmp_path, "#\n" + FILE[:at] + text + FILE[at + length :])

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import types
 import warnings
+from importlib.metadata import EntryPoint
 
 import pytest
 
 from faas_connector.cli.app import run
-from faas_connector.errors import ConfigError
+from faas_connector.errors import ConfigError, MissingExtraError
 from faas_connector.options import extra_of
 from faas_connector.settings.connector import connector_options
 from faas_connector.settings.schema import connector_schema
 from faas_connector.settings.sources import (
+    GROUP,
     RUN_FLAGS,
     load_source,
     scope_options,
@@ -76,3 +80,37 @@ def test_the_schema_has_every_source():
 def test_an_unknown_source():
     with pytest.raises(ConfigError, match="there is no source 'timr'; did you mean 'timer'"):
         load_source("timr")
+
+
+class Foreign:
+    """A source of another package that is no class of settings."""
+
+
+def test_a_broken_source_of_another_package_hides_no_other(monkeypatch, capsys):
+    broken = {
+        "class": EntryPoint("class", f"{__name__}:Foreign", GROUP),
+        "gone": EntryPoint("gone", "no_such_module_at_all:Source", GROUP),
+        "extra": EntryPoint("extra", "needs_an_extra:Source", GROUP),
+    }
+    needy = types.ModuleType("needs_an_extra")
+
+    def load(name):
+        raise MissingExtraError(
+            f"the extra source needs {name}; install it with: pip install 'x[y]'"
+        )
+
+    needy.__getattr__ = load
+    monkeypatch.setitem(sys.modules, "needs_an_extra", needy)
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__, types.ModuleType("m")))
+    monkeypatch.setattr(sys.modules[__name__], "Foreign", Foreign, raising=False)
+    known = {**source_kinds(), **broken}
+    monkeypatch.setattr("faas_connector.settings.sources.source_kinds", lambda: known)
+    monkeypatch.setattr("faas_connector.settings.schema.source_kinds", lambda: known)
+    monkeypatch.setattr("faas_connector.cli.sources.source_kinds", lambda: known)
+    assert run(["sources"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "yes" in lines["timer"]
+    assert "it is no class of settings" in lines["class"]
+    assert "no_such_module_at_all" in lines["gone"]
+    assert "pip install 'x[y]'" in lines["extra"]
+    assert set(known) < set(connector_schema()["properties"]["sources"]["items"]["properties"])

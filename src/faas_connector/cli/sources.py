@@ -8,9 +8,9 @@ import click
 
 from faas_connector.cli.command import Command
 from faas_connector.cli.output import say, say_json, table
-from faas_connector.errors import MissingExtraError
+from faas_connector.errors import ConfigError, MissingExtraError
 from faas_connector.settings.describing import summary
-from faas_connector.settings.sources import source_kinds
+from faas_connector.settings.sources import load_source, source_kinds
 
 HELP = """List the sources, and how to install what they need.
 
@@ -27,7 +27,7 @@ Example:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(*, as_json: bool) -> None:
     """List the sources."""
-    found = {kind: _state(entry) for kind, entry in source_kinds().items()}
+    found = {kind: _state(kind, entry) for kind, entry in source_kinds().items()}
     if as_json:
         say_json([
             {"name": kind, "installed": not missing, "summary": text, "install": missing}
@@ -40,9 +40,11 @@ def command(*, as_json: bool) -> None:
     say(table(rows))
 
 
-def _state(entry: EntryPoint) -> tuple[str, str]:
+def _state(kind: str, entry: EntryPoint) -> tuple[str, str]:
     """What it is, and what is to be done before it can be used."""
     try:
-        return summary(entry.load()), ""
-    except MissingExtraError as error:
+        return summary(load_source(kind)), ""
+    except (MissingExtraError, ConfigError) as error:
         return "", str(error)
+    except (ImportError, AttributeError) as error:  # another package's mistake hides no source
+        return "", f"{entry.value} can't be imported: {error}"

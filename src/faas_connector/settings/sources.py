@@ -11,6 +11,7 @@ from faas_connector.errors import ConfigError
 from faas_connector.options import nearest, option, settings
 from faas_connector.settings.connector import connector_options
 from faas_connector.settings.definition import Option, options_of
+from faas_connector.settings.kinds import is_settings
 
 GROUP = "faas_connector.sources"
 """The entry points of sources: `name = "module:ClassOfSettings"`."""
@@ -51,13 +52,19 @@ def load_source(kind: str) -> Any:
     """The class of settings of one kind of source.
 
     Raises:
-        ConfigError: there is no such kind.
+        ConfigError: there is no such kind, or it is no class of settings.
         MissingExtraError: its library isn't installed; the message holds the pip line.
     """
     kinds = source_kinds()
     if kind not in kinds:
         raise ConfigError(f"there is no source {kind!r}; {nearest(kind, kinds)}")
-    return kinds[kind].load()
+    found = kinds[kind].load()
+    if not is_settings(found):
+        raise ConfigError(
+            f"the source {kind!r} ({kinds[kind].value}) can't be set up: it is no class of "
+            "settings; decorate it with faas_connector.options.settings"
+        )
+    return found
 
 
 def source_options(kind: str, source: type) -> tuple[Option, ...]:
