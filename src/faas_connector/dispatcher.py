@@ -273,7 +273,8 @@ class Dispatcher:
     async def _deliver_to_all(self, tracked: Tracked) -> bool:
         """Whether each function has a verdict that is safe; else it stays as it is."""
         known: dict[FunctionName | None, Entry] = {}
-        if tracked.delivery.redelivered is not False and tracked.key is not None:
+        is_new = tracked.delivery.redelivered is False or tracked.is_journalled
+        if not is_new and tracked.key is not None:
             known = await self._known(tracked)
         if None in known and not tracked.entry_id:
             return True  # the whole event is in the store already

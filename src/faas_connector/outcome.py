@@ -45,7 +45,7 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def succeeded(self) -> bool:
         """Whether the event needs no further call."""
-        return self.kind in {Kind.DELIVERED, Kind.ACCEPTED}
+        return self.kind is Kind.DELIVERED or self.kind is Kind.ACCEPTED
 
 
 DELIVERED = Outcome(Kind.DELIVERED)

@@ -90,6 +90,23 @@ async def test_a_known_event_is_acknowledged_and_not_delivered():
         assert [call.body for call in gateway.received] == [b"0"]
 
 
+async def test_what_was_just_journalled_is_not_looked_up():
+    class Watched(MemoryStore):
+        looked_up = 0
+
+        async def known(self, source, position):
+            self.looked_up += 1
+            return await super().known(source, position)
+
+    source, store = PushSource(journal=True), Watched()
+    async with LocalGateway(functions=[one()]) as gateway:
+        async with running(source, gateway, store):
+            for key in "abc":
+                assert await source.push(Pushed(once=Once(key, 60.0))) == ["ack"]
+        assert len(gateway.received) == 3
+    assert store.looked_up == 0
+
+
 async def test_one_that_was_refused_is_not_known():
     source, store = PushSource(journal=True), MemoryStore(max_journal_bytes=500)
     async with LocalGateway(functions=[one()]) as gateway:
