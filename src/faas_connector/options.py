@@ -66,6 +66,7 @@ class Extra:
     example: str = ""
     key: str | None = None
     flag: str | None = None
+    metavar: str = ""
     empty: bool = False
     code_only: bool = False
 
@@ -81,6 +82,7 @@ def option(
     example: str = "",
     key: str | None = None,
     flag: str | None = None,
+    metavar: str = "",
     empty: bool = False,
     code_only: bool = False,
     shown: bool = True,
@@ -96,11 +98,12 @@ def option(
             made of it.
         flag: its flag without the dashes, where that is not the key; of a nested class,
             what the flags of its options begin with.
+        metavar: what `--help` calls its value, where the kind of value says too little.
         empty: whether an empty environment variable is a value, and not as good as none.
         code_only: programs alone can give it (a callable, a context).
         shown: whether `repr` shows it; a secret's text must not be seen.
     """
-    extra = Extra(tuple(env), example, key, flag, empty, code_only)
+    extra = Extra(tuple(env), example, key, flag, metavar, empty, code_only)
     more = {"default_factory": default_factory} if default is MISSING else {"default": default}
     return field(**more, repr=shown, metadata={_EXTRA: extra})
 

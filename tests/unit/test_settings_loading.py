@@ -156,6 +156,11 @@ def test_variables_that_mean_nothing_are_doubted(tmp_path):
     assert "SECOND_TOPICC means nothing; did you mean FAAS_CONNECTOR_SECOND_TOPIC?" in warning
 
 
+def test_what_existing_connectors_know_and_we_do_not_is_said(tmp_path):
+    (warning,) = plan(tmp_path, environ={"system_issuer": "https://x"}).loaded.warnings
+    assert warning.startswith("the variable system_issuer means nothing here: tokens are not")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

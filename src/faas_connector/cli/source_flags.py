@@ -9,7 +9,7 @@ import click
 
 from faas_connector.settings.definition import Option
 from faas_connector.settings.describing import written
-from faas_connector.settings.kinds import Choice, Several, Truth
+from faas_connector.settings.kinds import Choice, Kind, Several, Truth
 
 _MAIN = "Options"
 
@@ -78,15 +78,18 @@ def _flag(option: Option, flag: str, section: str) -> click.Parameter:
     if isinstance(kind, Truth):
         names = [f"--{flag}/--no-{flag}", parameter(flag)]
         return Flag(names, section, default=None, is_flag=True, help=text)
-    metavar = kind.word or "VALUE"
-    if isinstance(kind, Choice):
-        metavar = "|".join(name for name, _ in kind.values)
-    elif isinstance(kind, Several):
-        metavar = f"{kind.item.word or 'VALUE'},…"
     return Flag(
         [f"--{flag}", parameter(flag)],
         section,
-        metavar=metavar,
+        metavar=option.metavar or _metavar(kind),
         help=text,
         multiple=isinstance(kind, Several),
     )
+
+
+def _metavar(kind: Kind) -> str:
+    if isinstance(kind, Choice):
+        return "|".join(name for name, _ in kind.values)
+    if isinstance(kind, Several):
+        return f"{kind.item.word or 'VALUE'},…"
+    return kind.word or "VALUE"

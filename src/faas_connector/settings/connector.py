@@ -108,7 +108,7 @@ class DefaultSettings:
     )
     """Of events whose source names none."""
     callback_url: str | None = option(
-        default=None, example="http://gateway.openfaas:8080/function/receiver"
+        default=None, metavar="URL", example="http://gateway.openfaas:8080/function/receiver"
     )
     """Where the queue posts results to, with `mode: async`."""
     send_topic: bool = True
@@ -131,7 +131,9 @@ class DefaultSettings:
 class StateSettings:
     """Where events are kept that have to wait, or that failed for good."""
 
-    folder: str | None = option(default=None, flag="", example="/var/lib/faas-connector")
+    folder: str | None = option(
+        default=None, flag="", metavar="DIR", example="/var/lib/faas-connector"
+    )
     """Of the pending store; the user's own if not given, `none` for no store."""
     wait: Seconds = 60.0
     """How long to wait for another run to let go of the folder."""
@@ -173,8 +175,8 @@ class ConnectorSettings:
     """How much at a time."""
     state: StateSettings = option(default_factory=StateSettings)
     """Where events wait."""
-    admin: str | None = option(default=None, example="127.0.0.1:9090")
-    """HOST:PORT of health and metrics; none if not given."""
+    admin: str | None = option(default=None, metavar="HOST:PORT", example="127.0.0.1:9090")
+    """Where health and metrics are served; nowhere if not given."""
     log: LogSettings = option(default_factory=LogSettings)
     """What is logged."""
 

@@ -52,6 +52,8 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     """What its flag and its variable are called after."""
     flag: str | None
     """Without the dashes; None where it has none."""
+    metavar: str = ""
+    """What `--help` calls its value; empty for what the kind says."""
     foreign: tuple[Foreign, ...] = ()
     """Variables of existing connectors."""
     example: str
@@ -119,6 +121,7 @@ def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Itera
             owner=settings,
             word=words,
             flag=words,
+            metavar=extra.metavar,
             foreign=foreign,
             example=extra.example,
             empty=extra.empty,

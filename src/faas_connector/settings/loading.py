@@ -43,6 +43,12 @@ _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]*", re.ASCII)
 # Kubernetes sets such variables for a Service that is called faas-connector.
 _OF_KUBERNETES = re.compile(rf"{PREFIX}(SERVICE_|PORT(_|$))")
 
+# Of the existing connectors, where leaving them out in silence would surprise.
+_NOT_HERE = {
+    "system_issuer": "tokens are not exchanged in this version; give gateway.token_file",
+    "token_mount_path": "tokens are not exchanged in this version; give gateway.token_file",
+}
+
 
 class SettingsError(ConfigError):
     """Settings that can't work: the message holds the first mistake."""
@@ -204,7 +210,11 @@ class _Loading:
         return resolve(options, layers, entry.kind)
 
     def _doubtful_variables(self) -> list[str]:
-        found: list[str] = []
+        found = [
+            f"the variable {name} means nothing here: {advice}"
+            for name, advice in _NOT_HERE.items()
+            if self._given.environ.get(name)
+        ]
         for name in self._given.environ:
             if name.startswith(PREFIX) and name not in self._variables:
                 near = difflib.get_close_matches(name, self._variables, n=1, cutoff=0.8)
