@@ -127,22 +127,26 @@ def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Itera
             empty=extra.empty,
         )
         if inner == Secret:
-            file = f"{field.name}{_FILE}"
-            yield msgspec.structs.replace(found, flag=None, example=extra.example or "${SECRET}")
-            yield Option(
-                path=(*path, file),
-                target=here,
-                kind=HiddenFile(),
-                default=found.default,
-                owner=settings,
-                word=f"{words}-file",
-                flag=f"{words}-file",
-                example=f"/var/openfaas/secrets/{field.name.replace('_', '-')}",
-            )
+            yield from _secret(found, words)
         else:
             default = _in_yaml(written(found.default, kind), kind)
             example = extra.example or default or _example(kind)
             yield msgspec.structs.replace(found, example=example)
+
+
+def _secret(option: Option, words: str) -> Iterator[Option]:
+    """The secret itself, which is no flag since others could read it; and its file."""
+    yield msgspec.structs.replace(option, flag=None, example=option.example or "${SECRET}")
+    *before, key = option.path
+    yield msgspec.structs.replace(
+        option,
+        path=(*before, f"{key}{_FILE}"),
+        kind=HiddenFile(),
+        word=f"{words}-file",
+        flag=f"{words}-file",
+        foreign=(),
+        example=f"/var/openfaas/secrets/{key.replace('_', '-')}",
+    )
 
 
 def _in_yaml(text: str, kind: Kind) -> str:
