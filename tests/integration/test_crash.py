@@ -92,9 +92,15 @@ async def test_a_kill_loses_nothing_that_the_journal_accepted(tmp_path, kill):
             for number in range(EVENTS):
                 first.stdin.write(b"%d\n" % number)
             await gateway.wait_received(10 + 30 * (kill % 8), within=20)
+            # The function stands still from now on, so that what is accepted stays unsettled.
+            gateway.inject(Fault(target="function/one", delay=20.0))
+            accepted = set[int]()
+            while len(accepted) < len(gateway.received) + 16:
+                accepted.add(int(await first.stdout.readline()))
             first.send_signal(signal.SIGKILL)
-            accepted = {int(line) for line in (await first.stdout.read()).split()}
+            accepted |= {int(line) for line in (await first.stdout.read()).split()}
             await first.wait()
+            gateway.clear_faults()
         async with SqliteStore(tmp_path / "state", lock_wait=None) as store:
             journal = await store.select(Query(state=State.JOURNAL))
         unsettled = {int(entry.event.data) for entry in journal}
