@@ -190,6 +190,7 @@ class Supervisor:
                 self._report(error)
             finally:
                 self.connected = False
+            await self._dispatcher.settler.lose_session(self._intake)
             failures = 1 if loop.time() - begun > _STEADY else failures + 1
             if await self._stops_within(_REOPEN.wait(failures, random.random())):
                 return await self._finish()
@@ -224,7 +225,7 @@ class Supervisor:
             _log.info("source %s is open", self._source.name, extra={"source": self._source.name})
             self._intake.begin_session(give_up)
             name = self._source.name
-            reading = asyncio.create_task(self._read(deliveries), name=f"read {name}")
+            reading = asyncio.create_task(self._read(session, deliveries), name=f"read {name}")
             sweeping = asyncio.create_task(self._sweep(), name=f"deadlines of {name}")
             stopping = asyncio.create_task(self._stopping.wait(), name=f"stop {name}")
             try:
@@ -244,10 +245,12 @@ class Supervisor:
                 else:
                     broken.cancel()
 
-    async def _read(self, deliveries: AsyncIterator[Delivery]) -> None:
+    async def _read(self, session: _Session, deliveries: AsyncIterator[Delivery]) -> None:
         intake, dispatcher, stopping = self._intake, self._dispatcher, self._stopping
         async for delivery in deliveries:
             if stopping.is_set():
+                # At once: a source that has something at hand would not let anyone else tell it.
+                session.stopping.set()
                 if not intake.by_position:
                     await delivery.nack()
                 continue
