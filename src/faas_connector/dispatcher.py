@@ -126,17 +126,13 @@ class Dispatcher:
         if position is not None:
             running = self._in_hand.get((intake.name, position))
             if running is not None:
-                self._take_over(running, delivery)
+                self._begin_again(running, delivery)
                 return
         event = from_outside(delivery.event)
         if intake.cloudevents:
             event = as_cloudevent(event, source=intake.name, position=position)
         tracked = Tracked(intake, delivery, event, self._clock(), intake.name, position)
-        if delivery.deadline is not None:
-            tracked.deadline_at = asyncio.get_running_loop().time() + delivery.deadline
-        intake.take(tracked)
-        if intake.by_position:
-            intake.line(delivery.partition).frontier.add(tracked)
+        self._take(tracked, delivery)
         # What comes from the store is not in hand in this sense: a redelivery of the same event may
         # be about other functions, and finds in the store what is kept of it.
         if tracked.key is not None:
@@ -180,27 +176,29 @@ class Dispatcher:
         intake.running.add(tracked)
         tracked.task = asyncio.create_task(self._bordered(tracked, work), name="delivery")
 
-    def _take_over(self, running: Tracked, delivery: Delivery) -> None:
+    def _begin_again(self, running: Tracked, delivery: Delivery) -> None:
         """It came again while it is in hand: settle the new handle, and call nobody."""
         self.counts.redelivered += 1
         intake = running.intake
-        running.delivery = delivery
+        is_safe = running.is_finished or running.is_acked
+        if not is_safe or intake.has_placed(running):
+            self._take(running, delivery)
+            return
+        # The old handle is settled, or about to be, and this one is no concern of its task.
+        again = Tracked(
+            intake, delivery, running.event, running.first, running.source, delivery.position
+        )
+        self._take(again, delivery)
+        self._in_hand[intake.name, delivery.position or ""] = again
+        self._start(again, self.settler.settle(again))
+
+    def _take(self, tracked: Tracked, delivery: Delivery) -> None:
+        """Hold it by this handle, and settle that when it is done."""
+        tracked.delivery = delivery
         if delivery.deadline is not None:
-            running.deadline_at = asyncio.get_running_loop().time() + delivery.deadline
-        if running.is_released:
-            intake.take(running)
-        if intake.by_position:
-            intake.line(delivery.partition).frontier.add(running)
-        if running.is_acked or running.is_finished:
-            # Its own task has settled the old handle, or is about to: this one is settled, too.
-            again = Tracked(
-                intake, delivery, running.event, running.first, running.source, delivery.position
-            )
-            running.is_acked = False
-            intake.running.add(again)
-            again.task = asyncio.create_task(
-                self._bordered(again, self.settler.settle(running)), name="delivery"
-            )
+            tracked.deadline_at = asyncio.get_running_loop().time() + delivery.deadline
+        tracked.intake.take(tracked)
+        tracked.intake.place(tracked)
 
     def _match(self, tracked: Tracked) -> None:
         """Find the functions, and take a place in line where one keeps the order of keys."""
@@ -242,14 +240,14 @@ class Dispatcher:
                 extra={"source": tracked.source, "position": tracked.delivery.position},
             )  # fmt: skip
             intake.release(tracked)
-            if intake.by_position:
+            if tracked.line is not None and not tracked.line.is_over:
                 intake.broken(error)  # nothing behind it could be acknowledged
         finally:
             if tracked.tickets:
                 for ticket in tracked.tickets.values():
                     ticket.leave(parked=False)
             # What is finished may have to wait until an earlier event is acknowledged.
-            if tracked.is_released or not tracked.is_finished:
+            if not (tracked.is_taken and tracked.is_finished):
                 self._forget(tracked)
             intake.ended(tracked)
 

@@ -28,9 +28,10 @@ class Tracked:
         "is_acked",
         "is_finished",
         "is_journalled",
-        "is_released",
+        "is_taken",
         "keeping",
         "key",
+        "line",
         "open",
         "remembers",
         "size",
@@ -74,7 +75,10 @@ class Tracked:
         """Whether its broker has been told."""
         self.is_finished = False
         """Whether each function has a verdict that is safe."""
-        self.is_released = False
+        self.is_taken = False
+        """Whether it counts as unsettled."""
+        self.line: Line | None = None
+        """Where it is acknowledged by position."""
         self.deadline_at: float | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -87,6 +91,14 @@ class Line:
         self.passed: list[Tracked] = []
         """What may be acknowledged, by the last of them."""
         self.is_acking = False
+        self.is_over = False
+        """Whether its session is lost: what it has not acknowledged comes again in another one."""
+
+    def lose(self) -> list[Tracked]:
+        """Its session is lost: what is finished, and was not acknowledged."""
+        self.is_over = True
+        passed, self.passed = self.passed, []
+        return passed + self.frontier.beyond()
 
 
 class Intake:
@@ -127,20 +139,31 @@ class Intake:
         self._changed: list[asyncio.Future[None]] = []
 
     def begin_session(self, broken: Callable[[Exception], None]) -> None:
-        """A new session counts its positions anew.
+        """Events are read from now on.
 
         Args:
             broken: is told when an event can't be settled within this session.
         """
-        self.lines = {}
         self.broken = broken
 
-    def line(self, partition: str) -> Line:
-        """The partition of that name."""
-        known = self.lines.get(partition)
-        if known is None:
-            known = self.lines[partition] = Line()
-        return known
+    def lose_session(self) -> list[Tracked]:
+        """The session is lost: what is finished, and waits to be acknowledged in it."""
+        lost, self.lines = self.lines, {}
+        return [tracked for line in lost.values() for tracked in line.lose()]
+
+    def place(self, tracked: Tracked) -> None:
+        """Give it its place behind what was read before; one that has it already keeps it."""
+        if self.by_position:
+            partition = tracked.delivery.partition
+            line = self.lines.get(partition)
+            if line is None:
+                line = self.lines[partition] = Line()
+            tracked.line = line
+            line.frontier.add(tracked)
+
+    def has_placed(self, tracked: Tracked) -> bool:
+        """Whether an acknowledgement in this session is going to cover it."""
+        return tracked.line is not None and not tracked.line.is_over and not tracked.is_acked
 
     @property
     def has_room(self) -> bool:
@@ -151,15 +174,17 @@ class Intake:
         )
 
     def take(self, tracked: Tracked) -> None:
-        """It was read."""
-        tracked.is_released = False
+        """It was read; it is counted once, however often it comes while it is in hand."""
+        if tracked.is_taken:
+            return
+        tracked.is_taken = True
         self.unsettled += 1
         self.unsettled_bytes += tracked.size
 
     def release(self, tracked: Tracked) -> None:
         """It is settled, or will never be within this session."""
-        if not tracked.is_released:
-            tracked.is_released = True
+        if tracked.is_taken:
+            tracked.is_taken = False
             self.unsettled -= 1
             self.unsettled_bytes -= tracked.size
             if tracked.is_journalled:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from faas_connector.errors import StoreError
 from faas_connector.intake import Intake, Line, Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.pursuit import Pending
+from faas_connector.source import Delivery
 from faas_connector.store import Entry, State
 
 _log = logging.getLogger("faas_connector.delivery")
@@ -64,9 +65,8 @@ class Settler:
             self._release(tracked)
         elif tracked.is_acked:
             self._release(tracked)
-        elif tracked.intake.by_position:
-            line = tracked.intake.line(tracked.delivery.partition)
-            await self._pass(line, tracked)
+        elif tracked.line is not None:
+            await self._pass(tracked.line, tracked)
         else:
             await self.ack([tracked])
 
@@ -75,6 +75,9 @@ class Settler:
         self._forget(tracked)
 
     async def _pass(self, line: Line, tracked: Tracked) -> None:
+        if line.is_over:
+            await self._come_again([tracked])
+            return
         line.passed += line.frontier.finish(tracked)
         if line.is_acking:
             return  # whoever is at it sees what was added
@@ -89,8 +92,9 @@ class Settler:
     async def ack(self, covered: list[Tracked]) -> None:
         """Acknowledge the last of them, which covers all."""
         last = covered[-1]
+        handle = last.delivery
         try:
-            await last.delivery.ack()
+            await handle.ack()
         except asyncio.CancelledError:
             await self._come_again(covered)
             raise
@@ -101,14 +105,22 @@ class Settler:
                 last.intake.name, last.delivery.position or "an event", type(error).__name__, error,
                 extra={"source": last.intake.name, "position": last.delivery.position},
             )  # fmt: skip
-            await self._come_again(covered)
+            if _is_held_by(handle, last):
+                await self._come_again(covered)
         else:
             self.acked += len(covered)
             for each in covered:
-                each.is_acked = True
-                self._release(each)
+                if each.key is not None and self._finished:
+                    self._finished.pop(each.key, None)
+                if _is_held_by(handle, last):
+                    each.is_acked = True
+                    self._release(each)
 
-    async def _come_again(self, covered: Iterable[Tracked]) -> None:
+    async def lose_session(self, intake: Intake) -> None:
+        """Remember what is finished, and can't be acknowledged any more: it comes again."""
+        await self._come_again(intake.lose_session())
+
+    async def _come_again(self, covered: Sequence[Tracked]) -> None:
         for each in covered:
             self._release(each)
             if each.key is not None:
@@ -138,6 +150,11 @@ class Settler:
         for intake in intakes:
             for line in intake.lines.values():
                 await self.remember(line.frontier.beyond())
+
+
+def _is_held_by(handle: Delivery, tracked: Tracked) -> bool:
+    """Whether settling a handle settled the event: it may have come again meanwhile."""
+    return tracked.delivery is handle or tracked.line is not None
 
 
 def done_entry(tracked: Tracked, pending: Pending, now: float) -> Entry:

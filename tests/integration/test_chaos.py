@@ -16,7 +16,7 @@ BY_POSITION = SourceTraits(
     guarantee=Guarantee.AT_LEAST_ONCE, settling=Settling.BY_POSITION, ordered=True
 )
 INDIVIDUAL = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
-SEEDS = [pytest.param(seed, marks=pytest.mark.soak) for seed in range(60)]
+SEEDS = [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 60))]
 EVENTS = 300
 
 
