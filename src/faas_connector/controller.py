@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
 from faas_connector.config import ControllerConfig
+from faas_connector.dead_letters.caller import Caller, calling
 from faas_connector.discovery import TopicMapBuilder
 from faas_connector.engine import Engine
 from faas_connector.errors import ConfigError, ConnectorError, GatewayError
@@ -237,6 +239,15 @@ class Controller:
         if self._engine is not None:
             self._engine.stop()
         return self._engine is not None
+
+    def replaying(self) -> AbstractAsyncContextManager[Caller]:
+        """What `DeadLetters.replay` calls functions with: this controller's invoker and limiter.
+
+        Raises:
+            ConnectorError: the controller is not running.
+        """
+        live = self._running()
+        return calling(live.client, live.invoker, lambda: live.builder.map, self.config)
 
     async def refresh(self) -> TopicMap:
         """Ask the gateway for its functions now.

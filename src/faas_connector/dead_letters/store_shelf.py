@@ -1,0 +1,143 @@
+"""Replays what is in a store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import msgspec
+
+from faas_connector.dead_letters.shelf import Split
+from faas_connector.settling import VERDICT_SECONDS
+from faas_connector.store import Entry, Query, State, Store
+
+CLAIM_SECONDS = 60.0
+"""How long a replay that was killed keeps others from what it had taken."""
+
+# Positions that the engine gives to what it has in its journal; no broker sends these again.
+_JOURNAL = "journal/"
+
+
+class StoreShelf:
+    """Dead letters of a store: what succeeds is removed, what fails again stays and says so.
+
+    What becomes a dead letter during the replay is not taken: a function that still fails would
+    keep it going for ever.
+    """
+
+    def __init__(
+        self, store: Store, query: Query, *, taken: set[int], clock: Callable[[], float] = time.time
+    ) -> None:
+        """Prepare.
+
+        Args:
+            store: it is left open.
+            query: which ones; its state is not looked at.
+            taken: ids that other replays of this process hold; ours are added meanwhile.
+            clock: seconds since the epoch.
+        """
+        self._store = store
+        self._query = msgspec.structs.replace(query, state=State.DEAD, limit=None)
+        self._wanted = query.limit
+        self._taken = taken
+        self._held = set[int]()
+        self._clock = clock
+        self._begun = clock()
+
+    async def take(self, limit: int) -> list[Entry]:
+        """The next entries that nobody else has taken."""
+        if self._wanted is not None:
+            limit = min(limit, self._wanted)
+        while limit:
+            found = await self._claim(msgspec.structs.replace(self._query, limit=limit))
+            if not found:
+                break
+            self._query = msgspec.structs.replace(self._query, after_id=found[-1].id)
+            now = self._clock()
+            free = [entry for entry in found if entry.id not in self._taken]
+            mine = [entry for entry in free if not self._begun <= entry.last <= now]
+            self._hold([entry.id for entry in mine])
+            if len(mine) < len(free):
+                await self._store.release([each.id for each in free if each.id not in self._held])
+            if mine:
+                if self._wanted is not None:
+                    self._wanted -= len(mine)
+                return mine
+        return []
+
+    async def split(self, split: Sequence[Split]) -> list[list[Entry]]:
+        """All parts: nothing was done for them yet."""
+        parts = [part for _, parts in split for part in parts]
+        ids = iter(await self._store.write(parts, [entry.id for entry, _ in split]))
+        self._let_go(entry for entry, _ in split)
+        numbered = [
+            [msgspec.structs.replace(part, id=next(ids)) for part in parts] for _, parts in split
+        ]
+        asked = tuple(part.id for parts in numbered for part in parts)
+        found = {entry.id for entry in await self._claim(Query(ids=asked))}
+        self._hold(found)
+        return [[part for part in parts if part.id in found] for parts in numbered]
+
+    async def settle(
+        self, done: Sequence[Entry], failed: Sequence[Entry], left: Sequence[Entry]
+    ) -> None:
+        """Remove, replace or release them; where it may be redelivered, a verdict is kept."""
+        due = self._clock() + VERDICT_SECONDS
+        verdicts = [_verdict(entry, due) for entry in done if _may_come_again(entry)]
+        removes = [entry.id for entry in done if not _may_come_again(entry)]
+        if verdicts or failed or removes:
+            await self._store.write([*verdicts, *failed], removes)
+        if left:
+            await self._store.release([entry.id for entry in left])
+        self._let_go([*done, *failed, *left])
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether our claim has not run out."""
+        return entry.id in self._held
+
+    async def renew(self) -> None:
+        """Claim again what we have."""
+        if self._held:
+            asked = tuple(self._held)
+            found = {entry.id for entry in await self._claim(Query(ids=asked))}
+            lost = set(asked) - found
+            self._held -= lost
+            self._taken -= lost
+
+    async def give_back(self) -> None:
+        """Release what we have."""
+        held, self._held = self._held, set[int]()
+        self._taken -= held
+        if held:
+            await self._store.release(held)
+
+    async def _claim(self, query: Query) -> list[Entry]:
+        return await self._store.claim(query, seconds=CLAIM_SECONDS)
+
+    def _hold(self, ids: Collection[int]) -> None:
+        self._held.update(ids)
+        self._taken.update(ids)
+
+    def _let_go(self, entries: Iterable[Entry]) -> None:
+        ids = [entry.id for entry in entries]
+        self._held.difference_update(ids)
+        self._taken.difference_update(ids)
+
+
+def _may_come_again(entry: Entry) -> bool:
+    return entry.position is not None and not entry.position.startswith(_JOURNAL)
+
+
+def _verdict(entry: Entry, due: float) -> Entry:
+    return Entry(
+        id=entry.id,
+        state=State.DONE,
+        source=entry.source,
+        position=entry.position,
+        function=entry.function,
+        event=None,
+        call_id=entry.call_id,
+        due=due,
+        first=entry.first,
+        last=entry.last,
+    )

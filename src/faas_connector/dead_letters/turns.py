@@ -1,0 +1,119 @@
+"""Which dead letter is next, and when: in order, one of a key at a time, at a rate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import math
+from collections import deque
+
+from faas_connector.errors import ConfigError
+from faas_connector.names import FunctionName
+from faas_connector.store import Entry
+
+_Chain = tuple[FunctionName | None, str | None]
+_Place = tuple[int, Entry]
+
+
+class Turns:
+    """Holds entries until it is their turn.
+
+    An ordered entry waits until the one before it of its function and key is done; the others
+    overtake it meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        """Of the events that wait."""
+        self._count = 0
+        self._added = 0
+        self._ready: list[_Place] = []
+        self._behind: dict[_Chain, deque[_Place]] = {}
+
+    def __len__(self) -> int:
+        """How many entries wait."""
+        return self._count
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is the turn of any."""
+        return bool(self._ready)
+
+    def add(self, entry: Entry) -> None:
+        """Put an entry at the end."""
+        self._count += 1
+        self.bytes += size(entry)
+        place = (self._added, entry)
+        self._added += 1
+        chain = _chain(entry)
+        if chain is not None and chain in self._behind:
+            self._behind[chain].append(place)
+            return
+        if chain is not None:
+            self._behind[chain] = deque()
+        heapq.heappush(self._ready, place)
+
+    def take(self) -> Entry:
+        """The next entry; `done` must follow."""
+        entry = heapq.heappop(self._ready)[1]
+        self._count -= 1
+        self.bytes -= size(entry)
+        return entry
+
+    def done(self, entry: Entry) -> None:
+        """An entry that was taken is out of the way."""
+        chain = _chain(entry)
+        if chain is None:
+            return
+        behind = self._behind[chain]
+        if behind:
+            heapq.heappush(self._ready, behind.popleft())
+        else:
+            del self._behind[chain]
+
+
+def size(entry: Entry) -> int:
+    """Bytes of an entry, more or less."""
+    return 0 if entry.event is None else len(entry.event.data) + len(entry.answer)
+
+
+def _chain(entry: Entry) -> _Chain | None:
+    if not entry.ordered or entry.event is None:
+        return None
+    return entry.function, entry.event.key
+
+
+# Seconds by which a beginning that came late is caught up with, since timers are late by as much.
+_CATCH_UP = 0.01
+
+
+class Pace:
+    """Lets so many begin in a second, evenly."""
+
+    def __init__(self, rate: float) -> None:
+        """Prepare.
+
+        Raises:
+            ConfigError: `rate` is no number above 0.
+        """
+        given: object = rate
+        if not isinstance(given, int | float) or not 0 < given < math.inf:
+            raise ConfigError(f"rate must be a number above 0, got {rate!r}; for example 50")
+        self._interval = 1 / rate
+        self._next = -math.inf
+
+    def reserve(self, now: float) -> float:
+        """Take the next place, and say in how many seconds it comes."""
+        begin = max(self._next, now - _CATCH_UP) if self._next > -math.inf else now
+        self._next = begin + self._interval
+        return max(0.0, begin - now)
+
+    async def wait(self, stopping: asyncio.Event) -> bool:
+        """Wait for the next place; whether it came before `stopping` was set."""
+        seconds = self.reserve(asyncio.get_running_loop().time())
+        if seconds:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await stopping.wait()
+        return not stopping.is_set()
