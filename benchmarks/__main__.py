@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import bench_local_gateway, engine, invoke, others, webhook
+from benchmarks import bench_local_gateway, engine, invoke, others, replay, webhook
 from benchmarks.figures import FIGURE_HEAD, table
 from benchmarks.plan import Plan, Section
 from benchmarks.processes import ChildError, build_go
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Plan], Section]] = {
     "start": others.start,
     "local": bench_local_gateway.run,
     "engine": engine.run,
+    "replay": replay.run,
     "webhook": webhook.run,
 }
 _RESULTS = Path(__file__).parent / "RESULTS.md"

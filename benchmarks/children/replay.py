@@ -1,0 +1,54 @@
+"""Dead letters per second of a replay out of a store on disk."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+
+import uvloop
+
+from faas_connector import Controller, ControllerConfig, Event
+from faas_connector.config import Limits
+from faas_connector.dead_letters import DeadLetters
+from faas_connector.store import Entry, Reason, State
+from faas_connector.stores.sqlite import SqliteStore
+
+_AT_A_TIME = 1000
+
+
+async def measure(options: argparse.Namespace) -> dict[str, float]:
+    """Events per second, and microseconds of CPU per event, the store's thread included."""
+    config = ControllerConfig(gateway_url=options.url, limits=Limits(max_in_flight=64))
+    event = Event(options.topic, b"x" * options.body, {"X-Message-Id": "1"})
+    with tempfile.TemporaryDirectory() as folder:
+        async with SqliteStore(f"{folder}/state") as store, Controller(config) as controller:
+            function = controller.topic_map.match(options.topic)[0].name
+            for begin in range(0, options.count, _AT_A_TIME):
+                await store.write([
+                    Entry(
+                        state=State.DEAD, source="shop", position=str(number), function=function,
+                        event=event, call_id=f"call-{number}", reason=Reason.ATTEMPTS,
+                    )
+                    for number in range(begin, min(begin + _AT_A_TIME, options.count))
+                ])  # fmt: skip
+            began, cpu = time.perf_counter(), time.process_time()
+            done = await DeadLetters(store).replay(controller)
+            seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    assert done.replayed == options.count, done
+    return {"rate": options.count / seconds, "cpu": cpu / options.count * 1e6}
+
+
+def main() -> None:
+    """Measure, and print a line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--topic", default="wait.0")
+    parser.add_argument("--body", type=int, default=1024)
+    print(json.dumps(uvloop.run(measure(parser.parse_args()))))
+
+
+if __name__ == "__main__":
+    main()
