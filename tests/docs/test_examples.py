@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 from pathlib import Path
 from urllib.error import HTTPError
@@ -9,6 +10,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from faas_connector import Event, FunctionName
+from faas_connector.store import Entry, State
+from faas_connector.stores.sqlite import SqliteStore
 from faas_connector.testing import Answer, Call, LocalFunction
 
 pytest_plugins = ["faas_connector.testing.plugin"]
@@ -247,3 +251,29 @@ def test_at_least_once__tries_again_what_failed(gateway, example, tmp_path):
     assert program.end() == 0
     assert first.call_id == second.call_id
     assert second.header("X-Event-Attempt") == "2"
+
+
+def test_dead_letters(gateway, example, tmp_path):
+    gateway.add(function(topic="orders.new"))
+    put_dead_letter(tmp_path / "state", Event("orders.new", b"one"), what="500 from the function")
+    program = example(str(tmp_path / "state"), "printer")
+    assert program.line() == "1 500 from the function"
+    assert program.line() == "1 sent, 0 failed again"
+    assert program.end() == 0
+    assert [call.body for call in gateway.received] == [b"one"]
+
+
+def put_dead_letter(folder, event, *, what):
+    entry = Entry(
+        state=State.DEAD,
+        source="shop",
+        function=FunctionName("printer", "openfaas-fn"),
+        event=event,
+        what=what,
+    )
+
+    async def write():
+        async with SqliteStore(folder) as store:
+            await store.write([entry])
+
+    asyncio.run(write())

@@ -38,6 +38,7 @@ COMMANDS = {
     "topics": Entry("topics", "List the topics that functions ask for."),
     "check": Entry("check", "Check the gateway, a connector.yaml, or a stack.yaml offline."),
     "explain": Entry("explain", "Say which functions an event would reach, and why."),
+    "dead-letters": Entry("dead_letters", "List, show, replay, remove or export dead letters."),
     "sources": Entry("sources", "List the sources, and how to install what they need."),
     "schema": Entry("schema", "Print the JSON schema of connector.yaml, for editors."),
     "new": Entry("new", "Write a small connector project to start from."),

@@ -20,16 +20,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _FLAGS = [field.name for field in fields(GatewayFlags)]
+NAMESPACES = click.option(
+    "-n", "--namespace", "namespaces", metavar="NAME", multiple=True,
+    help="Only these namespaces; 'team-*' works. Repeatable.  [all]",
+)  # fmt: skip
 GATEWAY_OPTIONS = (
     click.option("-g", "--gateway", metavar="URL", help="The gateway.  [$OPENFAAS_URL]"),
     click.option("-u", "--username", metavar="NAME", help="Its user.  [admin]"),
     click.option("--password-file", metavar="FILE", help="Read the password from a file."),
     click.option("-s", "--password-stdin", is_flag=True, help="Read it from standard input."),
     click.option("-k", "--token", metavar="TOKEN", help="A token instead, or @FILE."),
-    click.option(
-        "-n", "--namespace", "namespaces", metavar="NAME", multiple=True,
-        help="Only these namespaces; 'team-*' works. Repeatable.  [all]",
-    ),
+    NAMESPACES,
     click.option("--tls-no-verify", is_flag=True, help="Accept any certificate."),
     click.option("--ca-file", metavar="FILE", help="Certificates to trust (PEM)."),
 )  # fmt: skip
