@@ -45,11 +45,6 @@ CREATE INDEX parked ON entries (due) WHERE state = 1;
 CREATE INDEX chain ON entries (name, namespace, key, due) WHERE state = 1 AND ordered = 1;
 CREATE INDEX dead_by_id ON entries (id) WHERE state = 2;
 CREATE INDEX dead_by_name ON entries (name) WHERE state = 2;
-CREATE INDEX dead_by_namespace ON entries (namespace) WHERE state = 2;
-CREATE INDEX dead_by_topic ON entries (topic) WHERE state = 2;
-CREATE INDEX dead_by_source ON entries (source) WHERE state = 2;
-CREATE INDEX dead_by_reason ON entries (reason) WHERE state = 2;
-CREATE INDEX dead_by_last ON entries (last) WHERE state = 2;
 CREATE INDEX done ON entries (due) WHERE state = 3;
 CREATE TABLE claims (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
 """
