@@ -1,0 +1,76 @@
+"""The system calls of a durable source: an event is on disk before it is accepted."""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from faas_connector.testing import LocalFunction, LocalGateway
+
+PROGRAM = Path(__file__).with_name("connector.py")
+
+
+@pytest.fixture(scope="module")
+def strace():
+    if shutil.which("strace") is None and os.environ.get("CI") == "true":
+        subprocess.run(["apt-get", "install", "-y", "strace"], check=True, capture_output=True)
+    found = shutil.which("strace")
+    if found is None:
+        pytest.skip("no strace; install it with: apt-get install strace")
+    probe = subprocess.run([found, "-o", "/dev/null", "true"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"no process may be traced here: {probe.stderr.decode(errors='replace')}")
+    return found
+
+
+@pytest.mark.timeout(60)
+async def test_an_event_is_on_disk_before_it_is_accepted(tmp_path, strace):
+    trace = tmp_path / "trace.txt"
+    numbers = [str(number) for number in range(100_000_000, 100_000_020)]
+    async with LocalGateway(
+        functions=[LocalFunction(name="one", annotations={"topic": "orders"})]
+    ) as gateway:
+        process = await asyncio.create_subprocess_exec(
+            strace, "-f", "-y", "-s", "100000", "-e", "trace=write,pwrite64,fsync,fdatasync",
+            "-o", str(trace),
+            sys.executable, str(PROGRAM), "push", str(tmp_path), gateway.url,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE, limit=2**20, start_new_session=True,
+        )  # fmt: skip
+        try:
+            for number in numbers:
+                process.stdin.write(f"{number}\n".encode())
+                assert (await process.stdout.readline()).decode().strip() == number
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.communicate()
+    calls = trace.read_text(errors="replace").splitlines()
+    for number in numbers:
+        written = first(calls, rf"pwrite64\(\d+<\S+state\.db-wal>, .*{number}", 0)
+        synced = synced_after(calls, written)
+        accepted = first(calls, rf'write\(1<.*"{number}\\n"', 0)
+        assert written < synced < accepted, number
+
+
+def first(calls, pattern, begin):
+    """Where the first call from `begin` on stands that fits."""
+    for at in range(begin, len(calls)):
+        if re.search(pattern, calls[at]):
+            return at
+    raise AssertionError(f"no call is {pattern}")
+
+
+def synced_after(calls, begin):
+    """Where the log's next sync that begins after `begin` has returned without error."""
+    at = first(calls, r"(fdatasync|fsync)\(\d+<\S+state\.db-wal>", begin + 1)
+    if "unfinished" in calls[at]:
+        thread = calls[at].split()[0]
+        at = first(calls, rf"^{thread} .*(fdatasync|fsync) resumed", at)
+    assert calls[at].endswith("= 0")
+    return at
