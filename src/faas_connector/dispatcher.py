@@ -348,6 +348,8 @@ class Dispatcher:
 
     async def _keep(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
         """Make a verdict safe."""
+        if tracked.detaching is not None:
+            await asyncio.shield(tracked.detaching)
         tracked.keeping += 1
         if verdict.fate is Fate.SUCCEEDED:
             if pending.entry_id:
@@ -591,9 +593,10 @@ class Dispatcher:
 
     async def detach(self, tracked: Tracked) -> None:
         """Its broker will wait no longer: park what is open, acknowledge it, and go on."""
-        if self._keeper is None or tracked.keeping or tracked.is_acked or tracked.is_finished:
+        is_settling = tracked.keeping or tracked.detaching or tracked.is_acked
+        if self._keeper is None or is_settling or tracked.is_finished:
             return
-        tracked.keeping += 1
+        tracked.detaching = asyncio.get_running_loop().create_future()
         try:
             new = [pending for pending in tracked.open if not pending.entry_id]
             due = self._clock()
@@ -605,9 +608,10 @@ class Dispatcher:
                 pending.entry_id, pending.kept_calls = entry_id, pending.calls
                 self.held.add(entry_id)
                 self._count_key(tracked, pending, 1)
+            await self.settler.ack([tracked])
         finally:
-            tracked.keeping -= 1
-        await self.settler.ack([tracked])
+            tracked.detaching.set_result(None)
+            tracked.detaching = None
 
     async def abort(self, intake: Intake) -> list[Tracked]:
         """Stop all that runs, and leave it unsettled; what that was."""

@@ -20,6 +20,7 @@ class Tracked:
     __slots__ = (
         "deadline_at",
         "delivery",
+        "detaching",
         "entry_id",
         "event",
         "first",
@@ -64,6 +65,8 @@ class Tracked:
         """What has no verdict yet that is safe."""
         self.keeping = 0
         """How many verdicts are being made safe."""
+        self.detaching: asyncio.Future[None] | None = None
+        """Until what is open has been parked, and its broker told."""
         self.succeeded: list[Pending] = []
         self.entry_id = 0
         """Its entry in the store, for all functions that match."""

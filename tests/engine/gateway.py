@@ -40,9 +40,16 @@ class Answer:
     internal: bool = False
     """Whether it carries `X-Openfaas-Internal`: the gateway's own answer."""
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether it says that there is no function to answer."""
+        return self in {NOT_FOUND, NO_ENDPOINTS}
+
 
 OK = Answer()
 FAILING = Answer(500)
+NOT_FOUND = Answer(404, after=0.002, body=b"error finding function")
+NO_ENDPOINTS = Answer(503, body=b"No endpoints available for: f")
 
 Behaviour = Callable[[str, bytes, int], Answer]
 """The answer to the n-th call (from 1) of a function for an event."""
@@ -148,7 +155,7 @@ class Gateway:
             raise
         else:
             call.ok = response.status < 300
-            call.charged = not call.ok and self.outage is None and call.answer is not _NOT_FOUND
+            call.charged = not call.ok and self.outage is None and not call.answer.is_absent
             return response
         finally:
             call.end = _now()
@@ -164,7 +171,7 @@ class Gateway:
             return await self._fail(timeout)
         key = (call.function, call.data)
         if call.function in self.absent:
-            answer = _NOT_FOUND
+            answer = NOT_FOUND
         else:
             self._seen[key] += 1
             answer = self.behave(*key, self._seen[key])
@@ -214,9 +221,6 @@ class Gateway:
         return [
             call for call in self.log if call.function == function and data in {None, call.data}
         ]
-
-
-_NOT_FOUND = Answer(404, after=_SOON, body=b"error finding function")
 
 
 def _now() -> float:

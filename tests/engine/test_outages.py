@@ -1,0 +1,258 @@
+"""Outages, sick functions, and a store that fails, as an operator meets them; on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from faas_connector.config import Limits, Timeouts
+from faas_connector.contract import Order
+from faas_connector.errors import StoreError
+from faas_connector.retry import RetryPolicy
+from faas_connector.source import Guarantee, Settling, SourceTraits
+from faas_connector.testing.memory_source import MemorySource
+
+from .gateway import FAILING, OK, Answer, always
+from .loop import run
+from .world import SCENARIO, World, function, now
+
+INDIVIDUAL = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
+BY_POSITION = SourceTraits(
+    guarantee=Guarantee.AT_LEAST_ONCE, settling=Settling.BY_POSITION, ordered=True
+)
+BOTH = pytest.mark.parametrize("traits", [INDIVIDUAL, BY_POSITION], ids=["single", "position"])
+
+
+async def stream(world: World, source: MemorySource, count: int, seconds: float, **more) -> None:
+    """Publish so many events, evenly over so many seconds."""
+    for number in range(count):
+        world.publish(source, b"%d" % number, **more)
+        await asyncio.sleep(seconds / count)
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["refused", "502", "503", "hanging", "closing"])
+def test_an_outage_of_30_s_under_load_loses_nothing_and_is_charged_to_nobody(traits, how):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        limits = Limits(max_in_flight=8, max_unsettled=50)
+        world = World(
+            [function("a"), function("b")], [source], limits=limits,
+            retry=RetryPolicy(attempts=1), timeouts=Timeouts(call=5.0, cold_start=5.0),
+        )  # fmt: skip
+        async with world.running() as engine:
+            load = asyncio.create_task(stream(world, source, 400, 40.0), name=f"{SCENARIO}: load")
+            await asyncio.sleep(3.0)
+            world.gateway.go_down(how)
+            await asyncio.sleep(30.0)
+            assert len(source.unsettled) <= 51
+            back, before = now(), len(world.gateway.log)
+            world.gateway.come_back()
+            await world.until(lambda: len(world.gateway.log) > before, within=2.0)
+            assert now() - back <= 2.0
+            await load
+            await world.quiet()
+            assert engine.pursuit.counts.failed == 0
+        world.check()
+        world.check_complete()
+        world.check_once()
+        assert world.dead() == set()
+        assert world.settled == [True]
+
+    run(main())
+
+
+@BOTH
+@pytest.mark.parametrize("refuses", ["everything", "writes"])
+def test_while_the_store_fails_nothing_is_acked_that_is_not_safe(traits, refuses):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        ill = {"ill": True}
+        world = World(
+            [function("well"), function("ill")], [source],
+            lambda name, _data, _call: FAILING if name == "ill" and ill["ill"] else OK,
+            retry=RetryPolicy(attempts=30, min_wait=1.0, max_wait=8.0),
+            limits=Limits(max_unsettled=20), options={"park_after": 0.5},
+        )  # fmt: skip
+        async with world.running():
+            await asyncio.sleep(1.0)
+            if refuses == "writes":
+                world.store.refuses_writes = True
+            else:
+                world.store.fail_with = StoreError("the disk is gone")
+            for number in range(100):
+                world.publish(source, b"%d" % number)
+            await asyncio.sleep(60.0)
+            assert source.acked == []
+            assert len(source.unsettled) <= 21
+            world.store.refuses_writes, world.store.fail_with = False, None
+            await world.until(lambda: len(source.acked) == 100)
+            ill["ill"] = False
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+def test_a_failing_function_on_an_ordered_stream_does_not_hold_up_its_neighbour():
+    """It fails through 20 times `max_in_flight` events; then it gets them all, in order."""
+
+    async def main() -> None:
+        events, in_flight = 400, 16
+        ill = {"ill": True}
+        took: dict[bool, float] = {}
+        for with_ill in (False, True):
+            source = MemorySource(traits=BY_POSITION)
+            contracts = [function("well")]
+            if with_ill:
+                contracts.append(function("ill", order=Order.KEY))
+            world = World(
+                contracts, [source],
+                lambda name, _data, _call: FAILING if name == "ill" and ill["ill"] else OK,
+                retry=RetryPolicy(attempts=100, min_wait=1.0, max_wait=10.0),
+                limits=Limits(max_in_flight=in_flight, max_unsettled=64),
+                options={"park_after": 1.0},
+            )  # fmt: skip
+            async with world.running() as engine:
+                begun = now()
+                load = asyncio.create_task(_keys(world, source, events), name=f"{SCENARIO}: load")
+                await world.until(lambda: len(world.gateway.of("well")) == events)  # noqa: B023
+                took[with_ill] = now() - begun
+                await load
+                assert len(source.unsettled) <= 65
+                if with_ill:
+                    assert "ill" in map(str, engine.health.paused)
+                    ill["ill"] = False
+                await world.quiet()
+            world.check()
+            world.check_complete()
+            world.check_once()
+        assert took[True] <= took[False] / 0.9
+
+    run(main())
+
+
+async def _keys(world: World, source: MemorySource, events: int) -> None:
+    for number in range(events):
+        world.publish(source, b"%d" % number, key=str(number % 10))
+        await asyncio.sleep(0.05)
+
+
+def test_one_stuck_key_of_a_thousand_holds_up_no_other():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World(
+            [function("a", order=Order.KEY)], [source],
+            lambda _name, data, _call: Answer(after=10.0) if data == b"0" else OK,
+            limits=Limits(max_in_flight=16, max_unsettled=3000),
+            timeouts=Timeouts(call=20.0, cold_start=20.0),
+        )  # fmt: skip
+        async with world.running():
+            begun = now()
+            for number in range(2000):
+                world.publish(source, b"%d" % number, key=str(number % 1000))
+            await world.until(lambda: len(source.acked) == 1998)
+            assert now() - begun < 10.0
+            assert world.gateway.of("a", b"1000") == []
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["missing", "absent", "removed"])
+def test_a_function_that_is_deleted_and_made_again_loses_nothing(traits, how):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        contract = function("a")
+        world = World([contract, function("b")], [source])
+        async with world.running():
+            load = asyncio.create_task(stream(world, source, 100, 20.0), name=f"{SCENARIO}: load")
+            await asyncio.sleep(5.0)
+            world.gateway.absent.add("a")
+            if how != "absent":
+                world.builder.set_missing({"a"})
+            await asyncio.sleep(8.0)
+            if how == "removed":
+                world.builder.remove("a")
+                await asyncio.sleep(1.0)
+            world.builder.add(contract)
+            world.gateway.absent.clear()
+            await load
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+        if how != "removed":
+            assert world.dead() == set()
+
+    run(main())
+
+
+def test_an_empty_list_acknowledges_nothing_as_unmatched():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World([function("a"), function("b")], [source])
+        async with world.running() as engine:
+            world.builder.set_missing({"a", "b"})
+            for number in range(20):
+                world.publish(source, b"%d" % number)
+            await asyncio.sleep(20.0)
+            assert world.gateway.log == []
+            assert engine.dispatcher.counts.unmatched == 0
+            world.builder.set_missing(())
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+def test_a_deadline_is_extended_while_a_call_runs_or_waits():
+    async def main() -> None:
+        traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, extends=True)
+        source = MemorySource(traits=traits, deadline=2.0)
+        world = World(
+            [function("a")], [source], always(Answer(after=9.0)),
+            limits=Limits(max_in_flight=1),
+            timeouts=Timeouts(call=20.0, cold_start=20.0),
+        )  # fmt: skip
+        async with world.running():
+            for number in range(3):
+                world.publish(source, b"%d" % number)
+            await world.quiet()
+        assert source.expired == 0
+        assert source.extended >= 3
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+def test_what_cannot_be_extended_is_kept_and_acknowledged_in_time():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL, deadline=3.0)
+        world = World(
+            [function("a")], [source], always(Answer(after=9.0)),
+            timeouts=Timeouts(call=20.0, cold_start=20.0),
+        )  # fmt: skip
+        async with world.running():
+            world.publish(source, b"1")
+            await world.until(lambda: source.acked, within=3.0)
+            assert world.gateway.successes() == {}
+            assert len(world.waiting()) == 1
+            await world.quiet()
+        assert source.expired == 0
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
