@@ -1,0 +1,1 @@
+"""Brokers for tests: ordinary child processes, each owned and ended by who started it."""
