@@ -1,0 +1,70 @@
+"""Header fields of calls, made of what comes with a broker's message."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+
+from faas_connector.headers import encode_field
+
+_NO_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+MOST_BYTES = 32 * 1024
+"""Of the names and values of one message; what is beyond is left out."""
+
+
+@functools.lru_cache(maxsize=4096)
+def field_name(prefix: str, name: str) -> str:
+    """The prefixed name, with `-` for what no field name may hold.
+
+    Example:
+        >>> field_name("X-Kafka-", "trace id")
+        'X-Kafka-trace-id'
+    """
+    return prefix + (_NO_TOKEN.sub("-", name) or "-")
+
+
+def fields(
+    prefix: str,
+    own: Mapping[str, str | bytes],
+    sent: Iterable[tuple[str, str | bytes | None]] = (),
+) -> dict[str, str]:
+    """The fields of one message: the source's own, and those its publisher sent.
+
+    A value that is no header text goes as base64, with `<name>-Enc: b64` beside it. Of several with
+    one name (case ignored) the last counts; the source's own can't be replaced. Where they are too
+    large together, `<prefix>Truncated` says how many of the publisher's were left out.
+
+    Args:
+        prefix: what each name begins with.
+        own: what the source says of the message, by the name without prefix.
+        sent: what its publisher gave it.
+    """
+    found = {prefix + name: value for name, value in own.items()}
+    sent = list(sent)
+    if not sent:
+        return _encoded(found.items())
+    reserved = {f"{name}{end}".lower() for name in found for end in ("", "-Enc")}
+    by_name: dict[str, tuple[str, str | bytes]] = {}
+    for name, value in sent:
+        full = field_name(prefix, name)
+        if full.lower() not in reserved:
+            by_name[full.lower()] = full, value or ""
+    size = left_out = 0
+    for full, value in by_name.values():
+        size += len(full) + len(value) + 4
+        if size > MOST_BYTES:
+            left_out += 1
+        else:
+            found[full] = value
+    if left_out:
+        found[f"{prefix}Truncated"] = str(left_out)
+    return _encoded(found.items())
+
+
+def _encoded(found: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
+    encoded: dict[str, str] = {}
+    for name, value in found:
+        text = value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+        encoded.update(encode_field(name, text))
+    return encoded

@@ -1,0 +1,178 @@
+"""The client library, as far as it is used here; it has no types of its own."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol, cast
+
+from faas_connector.auth import SecretFile
+from faas_connector.errors import MissingExtraError, SourceError
+from faas_connector.sources.kafka.settings import Assignment, KafkaSettings
+from faas_connector.sources.tls import ssl_context
+
+try:
+    # It has no types: what it gives is any, and is given a type below.
+    _kafka, _conn, _errors, _range, _round_robin, _sticky = (
+        import_module(f"aiokafka{name}")
+        for name in (
+            "",
+            ".conn",
+            ".errors",
+            ".coordinator.assignors.range",
+            ".coordinator.assignors.roundrobin",
+            ".coordinator.assignors.sticky.sticky_assignor",
+        )
+    )
+except ImportError as missing:
+    raise MissingExtraError(
+        "the source kafka needs aiokafka; install it with: pip install 'faas-connector[kafka]'"
+    ) from missing
+
+KafkaError: type[Exception] = _errors.KafkaError
+"""Whatever the library or a broker complains about."""
+_ASSIGNORS = {
+    Assignment.ROUND_ROBIN: _round_robin.RoundRobinPartitionAssignor,
+    Assignment.RANGE: _range.RangePartitionAssignor,
+    Assignment.STICKY: _sticky.StickyPartitionAssignor,
+}
+# Seconds in which the library says the same thing once: an outage makes it say so ten times each.
+_SAID = 30.0
+_CONNECTING = 10.0
+
+
+class TopicPartition(NamedTuple):
+    """A partition; equal to the library's."""
+
+    topic: str
+    partition: int
+
+
+class Record(Protocol):
+    """A record, as the library gives it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+class Consumer(Protocol):
+    """A member of a group."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def topics(self) -> set[str]: ...
+    def subscribe(self, topics: Sequence[str], pattern: str | None, listener: object) -> None: ...
+    async def getmany(
+        self, *, timeout_ms: int = 0, max_records: int | None = None
+    ) -> Mapping[TopicPartition, Sequence[Record]]: ...
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None: ...
+    async def committed(self, partition: TopicPartition) -> int | None: ...
+    async def beginning_offsets(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]: ...
+    async def end_offsets(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]: ...
+    async def offsets_for_times(
+        self, times: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, Any]: ...
+    def assignment(self) -> set[TopicPartition]: ...
+    def paused(self) -> set[TopicPartition]: ...
+    def pause(self, *partitions: TopicPartition) -> None: ...
+    def resume(self, *partitions: TopicPartition) -> None: ...
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+
+
+def consumer_of(kafka: KafkaSettings) -> Consumer:
+    """A consumer that is not started yet."""
+    _speak_rarely()
+    heartbeat = min(3.0, kafka.session_timeout / 10)
+    made = _kafka.AIOKafkaConsumer(
+        **_connection(kafka),
+        client_id="faas-connector",
+        group_id=kafka.group,
+        group_instance_id=kafka.instance or None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed" if kafka.read_committed else "read_uncommitted",
+        max_partition_fetch_bytes=kafka.max_bytes,
+        session_timeout_ms=_ms(kafka.session_timeout),
+        heartbeat_interval_ms=_ms(heartbeat),
+        max_poll_interval_ms=_ms(kafka.poll_timeout),
+        rebalance_timeout_ms=_ms(kafka.rebalance_wait + max(10.0, kafka.session_timeout)),
+        partition_assignment_strategy=[_ASSIGNORS[kafka.assignment]],
+    )
+    return cast("Consumer", made)
+
+
+def register_listener(listener: type) -> None:
+    """Let the library take instances of this class for its listeners."""
+    _kafka.ConsumerRebalanceListener.register(listener)
+
+
+def _connection(kafka: KafkaSettings) -> dict[str, Any]:
+    context = ssl_context(kafka, kafka.name)
+    found: dict[str, Any] = {"bootstrap_servers": list(kafka.brokers), "ssl_context": context}
+    protocol = "PLAINTEXT" if context is None else "SSL"
+    if kafka.password is not None:
+        secret = kafka.password
+        protocol = "SASL_PLAINTEXT" if context is None else "SASL_SSL"
+        found["sasl_mechanism"] = kafka.sasl.value.upper()
+        found["sasl_plain_username"] = kafka.user
+        found["sasl_plain_password"] = secret.get() if isinstance(secret, SecretFile) else secret
+    return found | {"security_protocol": protocol}
+
+
+async def why_not(kafka: KafkaSettings) -> SourceError:
+    """Why none of the brokers could be connected to: the library only logs that."""
+    where = ", ".join(kafka.brokers)
+    options = _connection(kafka)
+    why = "no answer"
+    for host, port, _ in _conn.collect_hosts(options.pop("bootstrap_servers")):
+        try:
+            connection = await _conn.create_conn(
+                host, port, request_timeout_ms=_ms(_CONNECTING), **options
+            )
+            connection.close()
+        except (OSError, KafkaError) as error:
+            why = " ".join(str(error).split()) or type(error).__name__
+    who = f" as {kafka.user}" if kafka.user else ""
+    return SourceError(
+        f"{kafka.name}: can't connect to Kafka at {where}{who} ({why}); is it there, and are TLS, "
+        "user and password right?"
+    )
+
+
+class _Rarely(logging.Filter):
+    """Lets each message pass once in a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now - self._said.get(str(record.msg), -_SAID) < _SAID:
+            return False
+        self._said[str(record.msg)] = now
+        return True
+
+
+_RARELY = _Rarely()
+
+
+def _speak_rarely() -> None:
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("aiokafka"):
+            logging.getLogger(name).addFilter(_RARELY)
+
+
+def _ms(seconds: float) -> int:
+    return max(1, int(seconds * 1000))

@@ -1,0 +1,154 @@
+"""What the Kafka source can be told."""
+
+from __future__ import annotations
+
+import enum
+import re
+from datetime import datetime
+
+from faas_connector.auth import Secret
+from faas_connector.errors import ConfigError
+from faas_connector.options import Bytes, Foreign, Seconds, option, settings
+from faas_connector.sources.tls import TlsSettings, ssl_context
+
+
+class Start(enum.Enum):
+    """Where a group begins that has no committed offset."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+
+class OrderBy(enum.Enum):
+    """What a function with `order: key` gets in order."""
+
+    KEY = "key"
+    PARTITION = "partition"
+
+
+class Sasl(enum.Enum):
+    """How a user is proved."""
+
+    PLAIN = "plain"
+    SCRAM_256 = "scram-sha-256"
+    SCRAM_512 = "scram-sha-512"
+
+
+class Assignment(enum.Enum):
+    """How partitions are divided among the members of a group."""
+
+    ROUND_ROBIN = "roundrobin"
+    RANGE = "range"
+    STICKY = "sticky"
+
+
+def _start(text: str) -> str:
+    starts = {"oldest": "earliest", "newest": "latest"}
+    return starts.get(text.strip().lower(), text)
+
+
+@settings
+class KafkaSettings(TlsSettings):
+    """Which topics are read, as whom, from where on."""
+
+    name: str = "kafka"
+    """The name of this source; each one in a process needs its own."""
+    brokers: tuple[str, ...] = option(env=("broker_hosts", "broker_host"), example="[kafka:9092]")
+    """`HOST:PORT` of some brokers, from which the others are found; without a port it is 9092."""
+    topics: tuple[str, ...] = option(default=(), env=("topics",), example="[payment.received]")
+    """The topics to read."""
+    pattern: str = option(default="", example="payment\\..*")
+    """Instead of `topics`: a regular expression; every topic whose name begins with a match is
+    read, later ones too."""
+    group: str = option(default="faas-kafka-queue-workers", env=("group",))
+    """The consumer group; its members divide the partitions among them."""
+    start: Start = option(default=Start.EARLIEST, env=(Foreign("initial_offset", _start),))
+    """Where a group begins that has no committed offset: `earliest` or `latest`."""
+    start_time: str = option(default="", example="2026-11-24T09:00:00Z")
+    """Such a group begins with the first record of this time (RFC 3339) or later instead."""
+    order_by: OrderBy = OrderBy.KEY
+    """What a function that asks for `order: key` gets in order: each `key`, or the `partition`."""
+    read_committed: bool = False
+    """Whether records of a transaction are read only once it is committed."""
+    max_bytes: Bytes = option(default=1024 * 1024, env=("max_bytes",))
+    """Fetched at once of a partition; a larger record comes all the same."""
+    session_timeout: Seconds = 45.0
+    """Silence after which the group gives our partitions to others."""
+    poll_timeout: Seconds = 300.0
+    """For how long the connector may stand still before it leaves the group."""
+    rebalance_wait: Seconds = 30.0
+    """For how long running calls hold a rebalance up; what takes longer may be repeated."""
+    instance: str = ""
+    """A fixed name of this member (static membership), different on each replica: a restart within
+    `session_timeout` moves no partition."""
+    assignment: Assignment = Assignment.ROUND_ROBIN
+    """How the group divides partitions: `roundrobin`, `range` or `sticky`; all members agree."""
+    sasl: Sasl = Sasl.PLAIN
+    """With `user`: how the password is proved, `plain`, `scram-sha-256` or `scram-sha-512`."""
+    user: str = option(default="", flag="broker-user")
+    """The user of SASL."""
+    password: Secret | None = option(default=None, flag="broker-password", shown=False)
+    """The password of SASL."""
+
+    def __post_init__(self) -> None:
+        for name, kind in _ENUMS.items():
+            object.__setattr__(self, name, _member(kind, getattr(self, name), name))
+        for name in ("brokers", "topics"):
+            _no_text(name, getattr(self, name))
+        if not self.brokers:
+            raise ConfigError("kafka.brokers is empty; for example ('kafka:9092',)")
+        if bool(self.topics) == bool(self.pattern):
+            raise ConfigError(
+                "kafka reads topics or a pattern, one of them; for example topics=('payments',)"
+            )
+        if bool(self.user) != (self.password is not None):
+            raise ConfigError("kafka.user and kafka.password go together; set both, or none")
+        for name in ("session_timeout", "poll_timeout", "rebalance_wait", "max_bytes"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"kafka.{name} must be above 0, got {getattr(self, name)!r}")
+        _compiled(self.pattern)
+        start_time_of(self.start_time)
+        ssl_context(self, "kafka")
+
+
+_ENUMS: dict[str, type[enum.Enum]] = {
+    "start": Start, "order_by": OrderBy, "sasl": Sasl, "assignment": Assignment,
+}  # fmt: skip
+
+
+def start_time_of(text: str) -> int | None:
+    """In milliseconds since the epoch; None for none. Raises ConfigError."""
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise ConfigError(
+            f"kafka.start_time: {text!r} is no time with a zone; for example 2026-11-24T09:00:00Z"
+        )
+    return int(found.timestamp() * 1000)
+
+
+def _compiled(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"kafka.pattern: {pattern!r} is no regular expression ({error}); "
+            r"for example payment\..*"
+        ) from None
+
+
+def _no_text(name: str, value: object) -> None:
+    if isinstance(value, str):
+        raise ConfigError(f"kafka.{name} must be a list, got {value!r}; for example ({value!r},)")
+
+
+def _member(kind: type[enum.Enum], value: object, name: str) -> enum.Enum:
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(each.value) for each in kind)
+        raise ConfigError(f"kafka.{name} must be one of {known}; got {value!r}") from None
