@@ -37,6 +37,8 @@ transaction.state.log.replication.factor=1
 transaction.state.log.num.partitions=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=5000
+broker.heartbeat.interval.ms=500
 group.min.session.timeout.ms=500
 auto.create.topics.enable=false
 message.max.bytes=4194304
@@ -134,7 +136,20 @@ class KafkaServer(Server):
 
     async def restarted(self, *, gracefully=False):
         """`restart`, without holding up the loop."""
-        await asyncio.to_thread(self.restart, gracefully=gracefully)
+        if gracefully:
+            self.stop()
+        else:
+            self.kill()
+        self.launch()
+        async with asyncio.timeout(self.patience):
+            while not self._is_up():  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(0.02)
+
+    def _is_up(self):
+        try:
+            return self.answers()
+        except OSError:
+            return False
 
     async def create(self, topic, partitions=4, **config):
         """A new topic."""

@@ -1,0 +1,343 @@
+"""The Kafka source against Apache Kafka: headers, options, mistakes, and what takes long."""
+
+import asyncio
+import itertools
+import os
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from faas_connector import Controller, ControllerConfig, Timeouts
+from faas_connector.errors import ConfigError, SourceError
+from faas_connector.settings.sources import load_source
+from faas_connector.sources.kafka import KafkaSource
+from faas_connector.stores.memory import MemoryStore
+from faas_connector.testing import LocalFunction, LocalGateway
+from faas_connector.testing.contract_kit import opened
+from servers.kafka import PASSWORD, USER
+
+from .harness import replicas, slow_function
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+async def _no_thread_is_left(_no_task_is_left):
+    """The library computes in the loop's own threads, which last as long as the loop."""
+    yield
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+
+@pytest.fixture
+async def topic(kafka):
+    name = f"kafka-{os.getpid()}-{next(NUMBERS)}"
+    await kafka.create(name, partitions=2)
+    return name
+
+
+def source_of(kafka, topic, **more):
+    options = {"brokers": (kafka.url,), "topics": (topic,), "group": topic, "rebalance_wait": 0.5}
+    return KafkaSource(**{**options, **more})
+
+
+@asynccontextmanager
+async def reading(source, topic):
+    async with opened(source, {topic}, 15.0) as found:
+        yield found
+
+
+async def first_of(source, topic):
+    async with reading(source, topic) as found:
+        [delivery] = await found.take(1)
+        await delivery.ack()
+    return delivery
+
+
+async def send(kafka, topic, *values, **more):
+    async with kafka.producer() as producer:
+        return [
+            await producer.send_and_wait(topic, value, **{"partition": 0, **more})
+            for value in values
+        ]
+
+
+# Headers
+
+
+async def test_the_headers_of_a_record(kafka, topic):
+    sent = [
+        ("Trace Id", b"abc"), ("blob", b"\xff\x00"), ("line", b"a\r\nX-Evil: 1"), ("Offset", b"9"),
+        ("key-enc", b"b64"), ("none", None), ("twice", b"1"), ("Twice", b"2"),
+        ("X-Callback-Url", b"x"),
+    ]  # fmt: skip
+    await send(kafka, topic, b"1", key=b"customer-7", headers=sent, timestamp_ms=1_700_000_000_123)
+    delivery = await first_of(source_of(kafka, topic), topic)
+    event = delivery.event
+    assert event.headers == {
+        "X-Kafka-Partition": "0",
+        "X-Kafka-Offset": "0",
+        "X-Kafka-Timestamp": "1700000000123",
+        "X-Kafka-Key": "customer-7",
+        "X-Kafka-Trace-Id": "abc",
+        "X-Kafka-blob": "/wA=",
+        "X-Kafka-blob-Enc": "b64",
+        "X-Kafka-line": "YQ0KWC1FdmlsOiAx",
+        "X-Kafka-line-Enc": "b64",
+        "X-Kafka-none": "",
+        "X-Kafka-Twice": "2",
+        "X-Kafka-X-Callback-Url": "x",
+    }
+    assert (event.topic, event.key, event.content_type) == (topic, "customer-7", None)
+    assert event.time == datetime.fromtimestamp(1_700_000_000.123, UTC)
+    assert delivery.position == f"{topic}/{topic}/0/0/1700000000123"
+
+
+async def test_a_binary_key(kafka, topic):
+    await send(kafka, topic, b"1", key=b"\x00\xff")
+    event = (await first_of(source_of(kafka, topic), topic)).event
+    assert event.headers["X-Kafka-Key"] == "AP8="
+    assert event.headers["X-Kafka-Key-Enc"] == "b64"
+
+
+async def test_a_tombstone_and_an_empty_body_differ(kafka, topic):
+    await send(kafka, topic, None, b"", key=b"k")
+    async with reading(source_of(kafka, topic), topic) as found:
+        tombstone, empty = await found.take(2)
+        assert (tombstone.event.data, empty.event.data) == (b"", b"")
+        assert tombstone.event.headers["X-Kafka-Tombstone"] == "true"
+        assert "X-Kafka-Tombstone" not in empty.event.headers
+
+
+async def test_too_many_headers_are_cut_visibly(kafka, topic):
+    await send(kafka, topic, b"1", headers=[(f"h{n}", b"x" * 1000) for n in range(50)])
+    headers = (await first_of(source_of(kafka, topic), topic)).event.headers
+    assert len(headers) + int(headers["X-Kafka-Truncated"]) == 50 + 4
+    assert sum(map(len, headers.values())) < 33_000
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_every_compression_can_be_read(kafka, topic, codec):
+    async with kafka.producer(compression_type=codec) as producer:
+        await producer.send_and_wait(topic, b"compressed" * 100)
+    assert (await first_of(source_of(kafka, topic), topic)).event.data == b"compressed" * 100
+
+
+async def test_the_key_of_order_may_be_the_partition(kafka, topic):
+    await send(kafka, topic, b"1", key=b"a")
+    event = (await first_of(source_of(kafka, topic, order_by="partition"), topic)).event
+    assert event.key == f"{topic}/0"
+
+
+# Where a group begins
+
+
+async def test_latest_leaves_nothing_out_that_came_after_it_was_opened(kafka, topic):
+    source = source_of(kafka, topic, start="latest")
+    await send(kafka, topic, b"before")
+    async with reading(source, topic):
+        pass
+    await send(kafka, topic, b"while it was down")
+    assert (await first_of(source, topic)).event.data == b"while it was down"
+
+
+async def test_a_time_to_begin_at(kafka, topic):
+    await send(kafka, topic, b"old", timestamp_ms=1_600_000_000_000)
+    await send(kafka, topic, b"new", timestamp_ms=1_700_000_000_000)
+    source = source_of(kafka, topic, start_time="2022-01-01T00:00:00Z")
+    assert (await first_of(source, topic)).event.data == b"new"
+
+
+async def test_a_pattern_finds_its_topics(kafka, topic):
+    await send(kafka, topic, b"1")
+    source = source_of(kafka, topic, topics=(), pattern=f"{topic}$")
+    assert (await first_of(source, topic)).event.topic == topic
+
+
+async def test_read_committed_leaves_out_what_was_aborted(kafka, topic):
+    async with kafka.producer(transactional_id=topic) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"aborted", partition=0)
+        await producer.abort_transaction()
+        async with producer.transaction():
+            await producer.send_and_wait(topic, b"committed", partition=0)
+    source = source_of(kafka, topic, read_committed=True)
+    assert (await first_of(source, topic)).event.data == b"committed"
+
+
+# Security
+
+
+@pytest.mark.parametrize("sasl", ["plain", "scram-sha-256", "scram-sha-512"])
+async def test_a_user_with_a_password(kafka, topic, sasl):
+    await send(kafka, topic, b"1")
+    source = source_of(
+        kafka, topic, brokers=(kafka.sasl_url,), sasl=sasl, user=USER, password=PASSWORD
+    )
+    assert (await first_of(source, topic)).event.data == b"1"
+
+
+async def test_tls_with_our_own_certificate(kafka, topic):
+    await send(kafka, topic, b"1")
+    source = source_of(
+        kafka, topic, brokers=(kafka.tls_url,), ca_file=kafka.folder / "ca.pem",
+        cert_file=kafka.folder / "client.pem",
+    )  # fmt: skip
+    assert (await first_of(source, topic)).event.data == b"1"
+
+
+async def mistake(source, topic):
+    with pytest.raises(SourceError) as caught:
+        async with reading(source, topic):
+            pass
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+async def test_a_wrong_password_is_told_without_it(kafka, topic):
+    source = source_of(
+        kafka, topic, brokers=(kafka.sasl_url,), sasl="plain", user=USER, password="wrong-one"
+    )
+    said = await mistake(source, topic)
+    assert f"can't connect to Kafka at {kafka.sasl_url} as {USER}" in said
+    assert "uthentication" in said
+    assert "wrong-one" not in said + repr(source)
+
+
+async def test_a_certificate_that_nobody_trusts_is_told(kafka, topic):
+    source = source_of(kafka, topic, brokers=(kafka.tls_url,), tls=True)
+    assert "CERTIFICATE_VERIFY_FAILED" in await mistake(source, topic)
+
+
+async def test_a_topic_that_is_not_there_is_told(kafka, topic):
+    assert "has no topic nowhere" in await mistake(source_of(kafka, "nowhere"), "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"topics": ()}, "topics or a pattern"),
+        ({"topics": "one"}, "must be a list"),
+        ({"brokers": ()}, "brokers is empty"),
+        ({"pattern": "("}, "topics or a pattern"),
+        ({"topics": (), "pattern": "("}, "no regular expression"),
+        ({"start": "newish"}, "must be one of earliest, latest"),
+        ({"start_time": "2026-01-01"}, "no time with a zone"),
+        ({"user": "me"}, "go together"),
+        ({"session_timeout": 0.0}, "must be above 0"),
+    ],
+)
+def test_what_can_never_work_is_refused(options, said):
+    with pytest.raises(ConfigError, match=said):
+        KafkaSource(**{"brokers": ("kafka:9092",), "topics": ("a",), **options})
+
+
+def test_it_is_found_by_its_entry_point():
+    assert load_source("kafka") is KafkaSource
+
+
+async def test_the_environment_of_the_existing_chart(kafka, topic, tmp_path):
+    """What the chart of the kafka-connector sets."""
+    await send(kafka, topic, b"1")
+    environ = {
+        "broker_hosts": kafka.url, "topics": topic, "group": topic, "initial_offset": "oldest",
+        "max_bytes": "1048576", "log_sessions": "true", "upstream_timeout": "1m",
+        "rebuild_interval": "30s", "asynchronous_invocation": "false", "print_response": "true",
+        "print_response_body": "true", "print_request_body": "false", "content_type": "text/plain",
+        "topic_delimiter": ",", "debug": "false", "log_encoding": "console",
+    }  # fmt: skip
+    async with slow_function(topic) as gateway:
+        environ["gateway_url"] = gateway.url
+        async with replicas(tmp_path, gateway, ("kafka",), **environ) as another:
+            replica = await another()
+            [call] = await gateway.wait_received(1, within=10)
+            await replica.stop()
+    assert call.header("X-Topic") == topic
+    assert call.header("Content-Type") == "text/plain"
+    assert call.header("X-Kafka-Offset") == "0"
+    assert call.body == b"1"
+
+
+# What takes long
+
+
+@asynccontextmanager
+async def engine(source, function):
+    async with LocalGateway(functions=[function]) as gateway:
+        async with Controller(ControllerConfig(gateway_url=gateway.url)) as controller:
+            run = asyncio.create_task(controller.run(source, store=MemoryStore()))
+            yield gateway
+            controller.stop()
+            assert await run
+
+
+async def test_standing_still_for_longer_than_the_timeouts_keeps_the_membership(kafka, topic):
+    """Nothing is read, as where there is no room; the group's timeouts pass several times."""
+    source = source_of(kafka, topic, session_timeout=0.6, poll_timeout=1.5)
+    await send(kafka, topic, *(b"%d" % number for number in range(600)))
+    async with reading(source, topic) as found:
+        await found.take(1)
+        members = await kafka.members(topic)
+        await asyncio.sleep(4.0)
+        assert await kafka.members(topic) == members
+        assert len(await found.take(599)) == 599
+        offsets = [delivery.offset for delivery in found.seen]
+        assert offsets == list(range(600))
+
+
+async def test_a_call_longer_than_the_timeouts_is_not_repeated(kafka, topic):
+    async def answer(_call):
+        await asyncio.sleep(3.0)
+        return 200
+
+    source = source_of(kafka, topic, session_timeout=0.6, poll_timeout=1.0)
+    await send(kafka, topic, b"1")
+    function = LocalFunction(name="slow", annotations={"topic": topic}, answer=answer)
+    async with engine(source, function) as gateway:
+        await gateway.wait_received(1, within=10)
+    assert len(gateway.received) == 1
+    assert (await kafka.committed(topic))[topic, 0] == 1
+
+
+async def test_what_finished_above_a_gap_is_not_repeated_after_a_restart(kafka, topic):
+    """The first call never ends in time; the others of its partition have."""
+    held = asyncio.Event()
+
+    async def answer(call):
+        if call.body == b"0":
+            await held.wait()
+        return 200
+
+    source = source_of(kafka, topic)
+    await send(kafka, topic, *(b"%d" % number for number in range(20)))
+    function = LocalFunction(name="one", annotations={"topic": topic}, answer=answer)
+    store = MemoryStore()
+    async with LocalGateway(functions=[function]) as gateway:
+        config = ControllerConfig(gateway_url=gateway.url, timeouts=Timeouts(drain=0.5))
+        async with Controller(config) as controller:
+            run = asyncio.create_task(controller.run(source, store=store))
+            await gateway.wait_received(20, within=10)
+            controller.stop()
+            assert not await run
+        held.set()
+        async with Controller(config) as controller:
+            run = asyncio.create_task(controller.run(source, store=store))
+            await gateway.wait_received(21, within=10)
+            controller.stop()
+            assert await run
+    bodies = [call.body for call in gateway.received]
+    assert sorted(set(bodies), key=int) == [b"%d" % number for number in range(20)]
+    assert [body for body in set(bodies) if bodies.count(body) > 1] == [b"0"]
+    assert (await kafka.committed(topic))[topic, 0] == 20
+
+
+async def test_a_topic_that_is_made_again_is_read_from_its_start(kafka, topic):
+    source = source_of(kafka, topic)
+    await send(kafka, topic, b"1", b"2")
+    async with reading(source, topic) as found:
+        for delivery in await found.take(2):
+            await delivery.ack()
+    await kafka.delete(topic)
+    await kafka.create(topic, partitions=2)
+    await send(kafka, topic, b"3")
+    assert (await first_of(source, topic)).event.data == b"3"

@@ -1,0 +1,118 @@
+"""Kafka and its connectors killed, restarted, joining and leaving, while events are unsettled."""
+
+import asyncio
+import itertools
+import os
+
+import pytest
+
+from .harness import called, eventually, lost, repeated, replicas, rounds, slow_function
+
+NUMBERS = itertools.count()
+EVENTS = 400
+UNSETTLED = 64
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+async def topic(kafka):
+    name = f"load-{os.getpid()}-{next(NUMBERS)}"
+    await kafka.create(name)
+    return name
+
+
+async def publish(kafka, topic, numbers):
+    async with kafka.producer() as producer:
+        sent = [
+            await producer.send(topic, b"%d" % number, key=b"%d" % number) for number in numbers
+        ]
+        await asyncio.gather(*sent)
+
+
+def arguments(kafka, topic, *more):
+    return (
+        "kafka", "--brokers", kafka.url, "--topics", topic, "--group", topic,
+        "--session-timeout", "2s", "--max-in-flight", "16", "--max-unsettled", f"{UNSETTLED}",
+        *more,
+    )  # fmt: skip
+
+
+async def uncommitted(kafka, topic):
+    """How many of the events aren't committed."""
+    return EVENTS - sum((await kafka.committed(topic)).values())
+
+
+@pytest.mark.parametrize("number", rounds(1))
+async def test_a_killed_broker_costs_nothing(kafka, topic, tmp_path, number):
+    await publish(kafka, topic, range(EVENTS))
+    async with slow_function(topic) as gateway:
+        async with replicas(tmp_path, gateway, arguments(kafka, topic)) as another:
+            replica = await another()
+            await gateway.wait_received(60 + 10 * number, within=20)
+            assert await uncommitted(kafka, topic) >= 16
+            await kafka.restarted()
+            await eventually(lambda: not lost(gateway, EVENTS))
+            await replica.stop()
+            assert await uncommitted(kafka, topic) == 0
+        assert repeated(gateway) == []
+
+
+@pytest.mark.parametrize("number", rounds(1))
+async def test_a_killed_connector_repeats_what_was_unsettled(kafka, topic, tmp_path, number):
+    await publish(kafka, topic, range(EVENTS))
+    async with slow_function(topic) as gateway:
+        async with replicas(tmp_path, gateway, arguments(kafka, topic)) as another:
+            first = await another()
+            await gateway.wait_received(60 + 10 * number, within=20)
+            await first.kill()
+            assert await uncommitted(kafka, topic) >= 16
+            second = await another()
+            await eventually(lambda: not lost(gateway, EVENTS))
+            await second.stop()
+        assert len(repeated(gateway)) <= UNSETTLED
+        assert max(called(gateway).values()) <= 2
+
+
+@pytest.mark.parametrize("number", rounds(1))
+async def test_one_of_two_replicas_is_killed(kafka, topic, tmp_path, number):
+    async with slow_function(topic) as gateway:
+        async with replicas(tmp_path, gateway, arguments(kafka, topic)) as another:
+            first, second = await another(), await another()
+            await publish(kafka, topic, range(EVENTS))
+            await gateway.wait_received(60 + 10 * number, within=20)
+            await first.kill()
+            await eventually(lambda: not lost(gateway, EVENTS))
+            await second.stop()
+        assert len(repeated(gateway)) <= UNSETTLED
+
+
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.soak)])
+async def test_joins_and_leaves_repeat_nothing(kafka, topic, tmp_path, times):
+    await publish(kafka, topic, range(EVENTS))
+    async with slow_function(topic, seconds=0.1) as gateway:
+        async with replicas(tmp_path, gateway, arguments(kafka, topic)) as another:
+            stays = await another()
+            for _ in range(times):
+                comes = await another()
+                await comes.stop()
+            await eventually(lambda: not lost(gateway, EVENTS))
+            await stays.stop()
+            assert await uncommitted(kafka, topic) == 0
+        assert repeated(gateway) == []
+
+
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.soak)])
+async def test_rolling_restarts_repeat_nothing(kafka, topic, tmp_path, times):
+    await publish(kafka, topic, range(EVENTS))
+    async with slow_function(topic, seconds=0.1) as gateway:
+        async with replicas(tmp_path, gateway, arguments(kafka, topic)) as another:
+            running = [await another(), await another()]
+            for _ in range(times):
+                await running.pop(0).stop()
+                running.append(await another())
+            await eventually(lambda: not lost(gateway, EVENTS))
+            for each in running:
+                await each.stop()
+            assert await uncommitted(kafka, topic) == 0
+        assert repeated(gateway) == []
