@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -19,7 +20,7 @@ from faas_connector.gate import OutageGate
 from faas_connector.intake import Intake, Tracked
 from faas_connector.invoker import Invoker, call_ids, stable_call_id
 from faas_connector.keeper import Keeper
-from faas_connector.key_order import KeyOrder, ParkedKeys, Ticket
+from faas_connector.key_order import KeyOrder, ParkedKeys
 from faas_connector.names import FunctionName
 from faas_connector.outcome import Kind
 from faas_connector.planning import from_outside
@@ -34,6 +35,8 @@ _log = logging.getLogger("faas_connector.delivery")
 # Seconds before it is looked again whether a function asks for an event that is held.
 _HELD_WAIT = 5.0
 _LONGEST_HELD_WAIT = 60.0
+# Seconds that writes which have begun may take when the time of a drain is over.
+_LAST_WRITE = 1.0
 
 
 def _journal_position(entry_id: int) -> str:
@@ -100,6 +103,8 @@ class Dispatcher:
         """What only the journal holds."""
         self.held: set[int] = set()
         """Ids of the entries that are in hand."""
+        self.returned: set[tuple[FunctionName, str]] = set()
+        """Functions and keys for which something was parked since the store was last looked at."""
         self._config = config
         self._map = topic_map
         self._matched_lately = matched_lately
@@ -115,7 +120,6 @@ class Dispatcher:
         self._call_ids = call_ids()
         self._order = KeyOrder()
         self._in_hand: dict[tuple[str, str], Tracked] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # Beginning
 
@@ -173,14 +177,14 @@ class Dispatcher:
 
     def _start(self, tracked: Tracked, work: Coroutine[Any, Any, None]) -> None:
         intake = tracked.intake
-        intake.running.add(tracked)
+        intake.running[tracked] = None
         tracked.task = asyncio.create_task(self._bordered(tracked, work), name="delivery")
 
     def _begin_again(self, running: Tracked, delivery: Delivery) -> None:
         """It came again while it is in hand: settle the new handle, and call nobody."""
         self.counts.redelivered += 1
         intake = running.intake
-        is_safe = running.is_finished or running.is_acked
+        is_safe = running.is_finished or running.is_told
         if not is_safe or intake.has_placed(running):
             self._take(running, delivery)
             return
@@ -245,7 +249,7 @@ class Dispatcher:
         finally:
             if tracked.tickets:
                 for ticket in tracked.tickets.values():
-                    ticket.leave(parked=False)
+                    ticket.leave(parked=0)
             # What is finished may have to wait until an earlier event is acknowledged.
             if not (tracked.is_taken and tracked.is_finished):
                 self._forget(tracked)
@@ -327,20 +331,23 @@ class Dispatcher:
             verdict = await self._pursuit.verdict(pending, self._waits(tracked))
             await self._keep(tracked, pending, verdict)
             return
-        is_parked = False
+        parked = 0
         try:
-            verdict = await self._verdict_in_turn(tracked, pending, ticket)
-            is_parked = verdict.fate is Fate.PARK
+            ahead = await ticket.turn()
+            verdict = await self._verdict_in_turn(tracked, pending, ahead)
             await self._keep(tracked, pending, verdict)
+            if verdict.fate is Fate.PARK:
+                parked = min(ahead, pending.entry_id) if ahead else pending.entry_id
         finally:
-            ticket.leave(parked=is_parked)
+            ticket.leave(parked=parked)
 
-    async def _verdict_in_turn(self, tracked: Tracked, pending: Pending, ticket: Ticket) -> Verdict:
-        behind_parked = await ticket.turn()
+    async def _verdict_in_turn(self, tracked: Tracked, pending: Pending, ahead: int) -> Verdict:
         key = tracked.event.key
-        if not behind_parked and not pending.entry_id and key is not None:
-            behind_parked = self._keys.holds(pending.function, key)
-        if behind_parked:
+        if pending.entry_id:
+            is_behind = 0 < ahead < pending.entry_id
+        else:
+            is_behind = ahead > 0 or (key is not None and self._keys.holds(pending.function, key))
+        if is_behind:
             return Verdict(Fate.PARK, Reason.ORDER, self._clock())
         return await self._pursuit.verdict(pending, self._waits(tracked))
 
@@ -349,7 +356,7 @@ class Dispatcher:
     async def _keep(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
         """Make a verdict safe."""
         if tracked.detaching is not None:
-            await asyncio.shield(tracked.detaching)
+            await asyncio.wait([tracked.detaching])
         tracked.keeping += 1
         if verdict.fate is Fate.SUCCEEDED:
             if pending.entry_id:
@@ -362,8 +369,14 @@ class Dispatcher:
             await self._park(tracked, pending, verdict)
         else:
             await self._bury(tracked, pending, verdict)
+        self.held.discard(pending.entry_id)
+        if verdict.fate is Fate.PARK:
+            if tracked.event.key is not None:
+                self.returned.add((pending.function, tracked.event.key))
+            self._parked()
         tracked.open.remove(pending)
         tracked.keeping -= 1
+        tracked.intake.tell()
         outcome, response = pending.outcome, pending.response
         tracked.delivery.concluded(
             outcome.kind if outcome else Kind.ABSENT, response.status if response else None
@@ -394,7 +407,6 @@ class Dispatcher:
         pending.kept_calls = pending.calls
         if not was_parked:
             self._count_key(tracked, pending, 1)
-        self._parked()
 
     def _count_key(self, tracked: Tracked, pending: Pending, count: int) -> None:
         key = tracked.event.key
@@ -457,7 +469,7 @@ class Dispatcher:
         tracked.intake.journal(tracked)
         self.held.add(entry_id)
         tracked.key = (tracked.source, _journal_position(entry_id))
-        tracked.is_acked = True
+        tracked.is_told = True
         await tracked.delivery.ack()
         return await self._deliver_to_all(tracked)
 
@@ -593,30 +605,35 @@ class Dispatcher:
 
     async def detach(self, tracked: Tracked) -> None:
         """Its broker will wait no longer: park what is open, acknowledge it, and go on."""
-        is_settling = tracked.keeping or tracked.detaching or tracked.is_acked
+        is_settling = tracked.keeping or tracked.detaching or tracked.is_told
         if self._keeper is None or is_settling or tracked.is_finished:
             return
-        tracked.detaching = asyncio.get_running_loop().create_future()
+        # Whoever asks may be gone before it is written: half of it would repeat calls.
+        tracked.detaching = asyncio.create_task(
+            self._park_open(tracked, self._keeper), name="park at the deadline"
+        )
+        await asyncio.shield(tracked.detaching)
+
+    async def _park_open(self, tracked: Tracked, keeper: Keeper) -> None:
         try:
             new = [pending for pending in tracked.open if not pending.entry_id]
             due = self._clock()
-            entries = [
-                self._entry(tracked, pending, State.PARKED, Reason.DEADLINE, due) for pending in new
-            ]
-            ids = await self._keeper.write(entries)
+            ids = await keeper.write(
+                [self._entry(tracked, each, State.PARKED, Reason.DEADLINE, due) for each in new]
+            )
             for pending, entry_id in zip(new, ids, strict=True):
                 pending.entry_id, pending.kept_calls = entry_id, pending.calls
                 self.held.add(entry_id)
                 self._count_key(tracked, pending, 1)
             await self.settler.ack([tracked])
         finally:
-            tracked.detaching.set_result(None)
             tracked.detaching = None
+            tracked.intake.tell()
 
     async def abort(self, intake: Intake) -> list[Tracked]:
         """Stop all that runs, and leave it unsettled; what that was."""
         left = [tracked for tracked in intake.running if tracked.task is not None]
-        tasks = [tracked.task for tracked in left if tracked.task is not None]
+        tasks = [task for each in left for task in (each.task, each.detaching) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -625,8 +642,11 @@ class Dispatcher:
 
     async def hand_back(self, intake: Intake) -> None:
         """The time of a drain is over: stop all that runs, and give back what can be."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WRITE):
+                await intake.writes()
         for tracked in await self.abort(intake):
-            if not (tracked.is_finished or tracked.is_acked or tracked.entry_id):
+            if not (tracked.is_finished or tracked.is_told or tracked.entry_id):
                 try:
                     await self._give_back(tracked)
                 except Exception as error:

@@ -26,10 +26,10 @@ class Tracked:
         "first",
         "functions",
         "intake",
-        "is_acked",
         "is_finished",
         "is_journalled",
         "is_taken",
+        "is_told",
         "keeping",
         "key",
         "line",
@@ -65,7 +65,7 @@ class Tracked:
         """What has no verdict yet that is safe."""
         self.keeping = 0
         """How many verdicts are being made safe."""
-        self.detaching: asyncio.Future[None] | None = None
+        self.detaching: asyncio.Task[None] | None = None
         """Until what is open has been parked, and its broker told."""
         self.succeeded: list[Pending] = []
         self.entry_id = 0
@@ -74,8 +74,8 @@ class Tracked:
         """Whether successes are to be written down as they come."""
         self.is_journalled = False
         """Whether it is in the journal, and being delivered from memory."""
-        self.is_acked = False
-        """Whether its broker has been told."""
+        self.is_told = False
+        """Whether its broker was told, or can't be told any more."""
         self.is_finished = False
         """Whether each function has a verdict that is safe."""
         self.is_taken = False
@@ -84,6 +84,11 @@ class Tracked:
         """Where it is acknowledged by position."""
         self.deadline_at: float | None = None
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether a verdict is being made safe, or its broker told."""
+        return self.is_finished or self.keeping > 0 or self.detaching is not None
 
 
 class Line:
@@ -131,7 +136,8 @@ class Intake:
         self.cloudevents = cloudevents
         self.by_position = traits.settling is Settling.BY_POSITION
         self.lines: dict[str, Line] = {}
-        self.running: set[Tracked] = set()
+        self.running: dict[Tracked, None] = {}
+        """In the order of their beginning, which is that of their keys."""
         self.unsettled = 0
         self.unsettled_bytes = 0
         self.journalled = 0
@@ -166,7 +172,7 @@ class Intake:
 
     def has_placed(self, tracked: Tracked) -> bool:
         """Whether an acknowledgement in this session is going to cover it."""
-        return tracked.line is not None and not tracked.line.is_over and not tracked.is_acked
+        return tracked.line is not None and not tracked.line.is_over and not tracked.is_told
 
     @property
     def has_room(self) -> bool:
@@ -196,12 +202,12 @@ class Intake:
             if self._emptier is not None and self.unsettled <= self._emptier[0]:
                 tell, self._emptier = self._emptier[1], None
                 tell()
-            self._tell()
+            self.tell()
 
     def ended(self, tracked: Tracked) -> None:
         """Nothing runs for it any more."""
-        self.running.discard(tracked)
-        self._tell()
+        self.running.pop(tracked, None)
+        self.tell()
 
     @property
     def is_writing_too_many(self) -> bool:
@@ -232,6 +238,11 @@ class Intake:
         while self.running:
             await self._change()
 
+    async def writes(self) -> None:
+        """Wait until no verdict is being written, and nothing that is finished being settled."""
+        while any(each.is_settling for each in self.running):
+            await self._change()
+
     async def idle_before(self, over: asyncio.Event) -> bool:
         """Wait until nothing runs, or until `over` is set; whether nothing runs."""
         if self.running:
@@ -252,7 +263,8 @@ class Intake:
         self._changed.append(changed)
         return changed
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Something has changed that somebody may wait for."""
         if self._changed:
             for changed in self._changed:
                 if not changed.done():

@@ -21,32 +21,36 @@ class Ticket:
         self._lines = lines
         self._who = who
         ahead = lines.get(who)
-        self._ahead: asyncio.Future[bool] | None = None
-        self.next: asyncio.Future[bool] | None = None
+        self._ahead: asyncio.Future[int] | None = None
+        self.next: asyncio.Future[int] | None = None
         if ahead is not None:
             self._ahead = ahead.next = asyncio.get_running_loop().create_future()
         lines[who] = self
 
-    async def turn(self) -> bool:
-        """Wait until whoever is ahead has left; whether that one has to wait on in the store."""
-        return False if self._ahead is None else await asyncio.shield(self._ahead)
+    async def turn(self) -> int:
+        """Wait until whoever is ahead has left; the first entry that waits on in the store, or 0.
 
-    def leave(self, *, parked: bool) -> None:
+        Who is in the store before that entry need not wait behind it.
+        """
+        return 0 if self._ahead is None else await asyncio.shield(self._ahead)
+
+    def leave(self, *, parked: int) -> None:
         """Let the next one have its turn.
 
         Args:
-            parked: whether this event has to wait on in the store, and the next one behind it.
+            parked: the first entry, of this event or of those ahead, that has to wait on in the
+                store; 0 for none.
         """
         if self._ahead is not None and not self._ahead.done():
             # It never had its turn: its place is kept until whoever is ahead has left.
             self._ahead.add_done_callback(self._pass_on)
         else:
-            self._give_way(parked=parked)
+            self._give_way(parked)
 
-    def _pass_on(self, ahead: asyncio.Future[bool]) -> None:
-        self._give_way(parked=not ahead.cancelled() and ahead.result())
+    def _pass_on(self, ahead: asyncio.Future[int]) -> None:
+        self._give_way(0 if ahead.cancelled() else ahead.result())
 
-    def _give_way(self, *, parked: bool) -> None:
+    def _give_way(self, parked: int) -> None:
         if self._lines.get(self._who) is self:
             del self._lines[self._who]
         if self.next is not None and not self.next.done():

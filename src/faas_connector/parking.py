@@ -69,6 +69,7 @@ class Parking:
         store, held, paused = self._keeper.store, self._dispatcher.held, self._health.paused
         backlog = self._dispatcher.backlog
         put_off = backlog.put_off
+        self._dispatcher.returned.clear()
         entries = await self._keeper.insist(
             lambda: store.due(self._clock(), limit=room, held=held, paused=paused)
         )
@@ -88,7 +89,7 @@ class Parking:
 
     def _begin(self, entry: Entry) -> bool:
         held = self._dispatcher.held
-        if entry.id in held:
+        if entry.id in held or self._may_be_behind(entry):
             return False
         if entry.event is None:
             held.add(entry.id)
@@ -96,6 +97,13 @@ class Parking:
             return False
         self._dispatcher.begin_entry(self._intake, entry)
         return True
+
+    def _may_be_behind(self, entry: Entry) -> bool:
+        """Whether one ahead of it went back to the store after this one was found to be due."""
+        event, function, returned = entry.event, entry.function, self._dispatcher.returned
+        if not returned or not entry.ordered or event is None or event.key is None:
+            return False
+        return function is not None and (function, event.key) in returned
 
     async def _sleep(self) -> None:
         """Wait until something may be due."""

@@ -63,7 +63,7 @@ class Settler:
                 done = [] if is_journal else self._done(tracked)
                 await self._keeper.write(done, removes=[tracked.entry_id])
             self._release(tracked)
-        elif tracked.is_acked:
+        elif tracked.is_told:
             self._release(tracked)
         elif tracked.line is not None:
             await self._pass(tracked.line, tracked)
@@ -113,7 +113,7 @@ class Settler:
                 if each.key is not None and self._finished:
                     self._finished.pop(each.key, None)
                 if _is_held_by(handle, last):
-                    each.is_acked = True
+                    each.is_told = True
                     self._release(each)
 
     async def lose_session(self, intake: Intake) -> None:
@@ -122,6 +122,7 @@ class Settler:
 
     async def _come_again(self, covered: Sequence[Tracked]) -> None:
         for each in covered:
+            each.is_told = True
             self._release(each)
             if each.key is not None:
                 self._finished[each.key] = None

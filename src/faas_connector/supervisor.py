@@ -307,7 +307,7 @@ class Supervisor:
             due = [
                 self._keep_alive(tracked, now)
                 for tracked in tuple(self._intake.running)
-                if tracked.deadline_at is not None and not tracked.is_acked
+                if tracked.deadline_at is not None and not tracked.is_told
                 and tracked.deadline_at - now <= self._left_at(tracked)
             ]  # fmt: skip
             if due:

@@ -17,8 +17,8 @@ G = FunctionName("g")
 
 async def test_the_first_in_line_does_not_wait():
     ticket = KeyOrder().ticket(F, "a")
-    assert await ticket.turn() is False
-    ticket.leave(parked=False)
+    assert await ticket.turn() == 0
+    ticket.leave(parked=0)
 
 
 async def test_the_next_waits_until_the_first_has_left():
@@ -27,61 +27,61 @@ async def test_the_next_waits_until_the_first_has_left():
     turn = asyncio.create_task(second.turn())
     await asyncio.sleep(0)
     assert not turn.done()
-    first.leave(parked=False)
-    assert await turn is False
+    first.leave(parked=0)
+    assert await turn == 0
 
 
 async def test_other_keys_and_functions_have_lines_of_their_own():
     order = KeyOrder()
     order.ticket(F, "a")
-    assert await order.ticket(F, "b").turn() is False
-    assert await order.ticket(G, "a").turn() is False
+    assert await order.ticket(F, "b").turn() == 0
+    assert await order.ticket(G, "a").turn() == 0
 
 
 async def test_who_is_behind_a_parked_event_hears_of_it():
     order = KeyOrder()
     first, second, third = (order.ticket(F, "a") for _ in range(3))
-    first.leave(parked=True)
-    assert await second.turn() is True
-    second.leave(parked=True)
-    assert await third.turn() is True
+    first.leave(parked=7)
+    assert await second.turn() == 7
+    second.leave(parked=7)
+    assert await third.turn() == 7
 
 
 async def test_a_line_that_ended_begins_anew():
     order = KeyOrder()
-    order.ticket(F, "a").leave(parked=True)
-    assert await order.ticket(F, "a").turn() is False
+    order.ticket(F, "a").leave(parked=7)
+    assert await order.ticket(F, "a").turn() == 0
 
 
 async def test_leaving_from_the_middle_lets_nobody_overtake():
     order = KeyOrder()
     first, second, third = (order.ticket(F, "a") for _ in range(3))
-    second.leave(parked=False)
+    second.leave(parked=0)
     turn = asyncio.create_task(third.turn())
     await asyncio.sleep(0)
     assert not turn.done()
-    first.leave(parked=True)
-    assert await turn is True
+    first.leave(parked=7)
+    assert await turn == 7
 
 
 async def test_who_comes_after_one_that_left_the_end_waits_for_the_first():
     order = KeyOrder()
     first, last = order.ticket(F, "a"), order.ticket(F, "a")
-    last.leave(parked=False)
+    last.leave(parked=0)
     late = order.ticket(F, "a")
     turn = asyncio.create_task(late.turn())
     await asyncio.sleep(0)
     assert not turn.done()
-    first.leave(parked=False)
-    assert await turn is False
+    first.leave(parked=0)
+    assert await turn == 0
 
 
 async def test_leaving_twice_changes_nothing():
     order = KeyOrder()
     first, second = order.ticket(F, "a"), order.ticket(F, "a")
-    first.leave(parked=True)
-    first.leave(parked=False)
-    assert await second.turn() is True
+    first.leave(parked=7)
+    first.leave(parked=0)
+    assert await second.turn() == 7
 
 
 async def test_cancelling_a_turn_leaves_the_line_as_it_is():
@@ -92,12 +92,12 @@ async def test_cancelling_a_turn_leaves_the_line_as_it_is():
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    second.leave(parked=False)
+    second.leave(parked=0)
     turn = asyncio.create_task(third.turn())
     await asyncio.sleep(0)
     assert not turn.done()
-    first.leave(parked=False)
-    assert await turn is False
+    first.leave(parked=0)
+    assert await turn == 0
 
 
 async def _one_at_a_time(steps: list[tuple[str, int]]) -> None:
@@ -111,18 +111,18 @@ async def _one_at_a_time(steps: list[tuple[str, int]]) -> None:
         elif line and what == "finish":
             ticket, turn = line.pop(0)
             assert turn.done()
-            ticket.leave(parked=False)
+            ticket.leave(parked=0)
         elif line:
             ticket, turn = line.pop(which % len(line))
             turn.cancel()
-            ticket.leave(parked=False)
+            ticket.leave(parked=0)
         for _ in range(3 * len(steps)):
             await asyncio.sleep(0)
         assert [turn.done() for _, turn in line] == [True, *[False] * (len(line) - 1)][: len(line)]
     assert bool(order._lines) is bool(line)
     for ticket, turn in line:
         turn.cancel()
-        ticket.leave(parked=False)
+        ticket.leave(parked=0)
     await asyncio.sleep(0)
 
 
@@ -155,3 +155,11 @@ def test_parked_keys_against_a_plain_count(steps: list[tuple[str, bool]]):
         assert {each: keys.holds(F, each) for each in counts} == {
             each: count > 0 for each, count in counts.items()
         }
+
+
+@pytest.mark.asyncio
+async def test_what_is_in_the_store_is_told_by_the_first_entry_that_waits_there():
+    order = KeyOrder()
+    first, second = order.ticket(F, "a"), order.ticket(F, "a")
+    first.leave(parked=3)
+    assert await second.turn() == 3
