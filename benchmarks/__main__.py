@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import bench_local_gateway, engine, invoke, others, replay, webhook
+from benchmarks import bench_local_gateway, engine, invoke, kafka, others, replay, webhook
 from benchmarks.figures import FIGURE_HEAD, table
 from benchmarks.plan import Plan, Section
 from benchmarks.processes import ChildError, build_go
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Plan], Section]] = {
     "engine": engine.run,
     "replay": replay.run,
     "webhook": webhook.run,
+    "kafka": kafka.run,
 }
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"

@@ -95,3 +95,15 @@ def log_as_it_was():
     yield
     log.handlers[:] = handlers
     log.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory):
+    """Apache Kafka, started once for all tests of this process that use it."""
+    pytest.importorskip("aiokafka", reason="no aiokafka: pip install 'faas-connector[kafka]'")
+    import trustme
+
+    from servers.kafka import KafkaServer
+
+    with KafkaServer(tmp_path_factory.mktemp("kafka"), trustme.CA()) as server:
+        yield server

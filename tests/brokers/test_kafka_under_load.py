@@ -38,9 +38,9 @@ def arguments(kafka, topic, *more):
     )  # fmt: skip
 
 
-async def uncommitted(kafka, topic):
+async def uncommitted(kafka, topic, events=EVENTS):
     """How many of the events aren't committed."""
-    return EVENTS - sum((await kafka.committed(topic)).values())
+    return events - sum((await kafka.committed(topic)).values())
 
 
 @pytest.mark.parametrize("number", rounds(1))
@@ -89,30 +89,32 @@ async def test_one_of_two_replicas_is_killed(kafka, topic, tmp_path, number):
 
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.soak)])
 async def test_joins_and_leaves_repeat_nothing(kafka, topic, tmp_path, times):
-    await publish(kafka, topic, range(EVENTS))
+    events = 200 * times  # so that there is work throughout
+    await publish(kafka, topic, range(events))
     async with slow_function(topic, seconds=0.1) as gateway:
         async with replicas(tmp_path, gateway, arguments(kafka, topic)) as another:
             stays = await another()
             for _ in range(times):
                 comes = await another()
                 await comes.stop()
-            await eventually(lambda: not lost(gateway, EVENTS))
+            await eventually(lambda: not lost(gateway, events))
             await stays.stop()
-            assert await uncommitted(kafka, topic) == 0
+            assert await uncommitted(kafka, topic, events) == 0
         assert repeated(gateway) == []
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.soak)])
 async def test_rolling_restarts_repeat_nothing(kafka, topic, tmp_path, times):
-    await publish(kafka, topic, range(EVENTS))
+    events = 200 * times  # so that there is work throughout
+    await publish(kafka, topic, range(events))
     async with slow_function(topic, seconds=0.1) as gateway:
         async with replicas(tmp_path, gateway, arguments(kafka, topic)) as another:
             running = [await another(), await another()]
             for _ in range(times):
                 await running.pop(0).stop()
                 running.append(await another())
-            await eventually(lambda: not lost(gateway, EVENTS))
+            await eventually(lambda: not lost(gateway, events))
             for each in running:
                 await each.stop()
-            assert await uncommitted(kafka, topic) == 0
+            assert await uncommitted(kafka, topic, events) == 0
         assert repeated(gateway) == []

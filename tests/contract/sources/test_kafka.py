@@ -4,19 +4,11 @@ import itertools
 import os
 
 import pytest
-import trustme
 
 from faas_connector.sources.kafka import KafkaSource
 from faas_connector.testing.source_contract import SourceContract, Subject
-from servers.kafka import KafkaServer
 
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory):
-    with KafkaServer(tmp_path_factory.mktemp("kafka"), trustme.CA()) as server:
-        yield server
 
 
 class TestKafka(SourceContract):
