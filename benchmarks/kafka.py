@@ -23,7 +23,7 @@ _OURS, _BARE, _CONTROL = "connector", "bare consumer", "bare consumer again (con
 _ENGINE = "engine, events from memory"
 _BODY = b"x" * 1024
 _NOTE = (
-    "Records of 1 KB in 4 partitions. The bare consumer (aiokafka) commits each batch of up to 500, "
+    "Records of 1 KB in 4 partitions. The bare consumer (aiokafka) commits each batch (500), "
     "and calls nobody; the connector calls a function of the stub gateway for each record. "
     "Broker, gateway and connector share the two cores."
 )
