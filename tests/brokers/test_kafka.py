@@ -258,6 +258,15 @@ async def test_the_environment_of_the_existing_chart(kafka, topic, tmp_path):
     assert call.body == b"1"
 
 
+async def test_an_outage_is_logged_once_as_the_sources_own(kafka, topic, caplog):
+    source = source_of(kafka, topic, brokers=("127.0.0.1:1",))
+    await mistake(source, topic)
+    await mistake(source, topic)
+    said = [record for record in caplog.records if "Unable connect to" in record.getMessage()]
+    assert {record.name for record in said} <= {"faas_connector.source"}
+    assert len(said) <= 1
+
+
 # What takes long
 
 

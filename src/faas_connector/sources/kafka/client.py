@@ -38,6 +38,7 @@ _ASSIGNORS = {
     Assignment.RANGE: _range.RangePartitionAssignor,
     Assignment.STICKY: _sticky.StickyPartitionAssignor,
 }
+_log = logging.getLogger("faas_connector.source")
 # Seconds in which the library says the same thing once: an outage makes it say so ten times each.
 _SAID = 30.0
 _CONNECTING = 10.0
@@ -151,18 +152,20 @@ async def why_not(kafka: KafkaSettings) -> SourceError:
 
 
 class _Rarely(logging.Filter):
-    """Lets each message pass once in a while."""
+    """Says what the library warns of as the source's own, each message once in a while."""
 
     def __init__(self) -> None:
         super().__init__()
         self._said: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
         now = time.monotonic()
-        if now - self._said.get(str(record.msg), -_SAID) < _SAID:
-            return False
-        self._said[str(record.msg)] = now
-        return True
+        if now - self._said.get(str(record.msg), -_SAID) >= _SAID:
+            self._said[str(record.msg)] = now
+            _log.warning("kafka: %s", " ".join(record.getMessage().split()))
+        return False
 
 
 _RARELY = _Rarely()
