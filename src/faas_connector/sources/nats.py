@@ -1,0 +1,195 @@
+"""NATS: what is published to subjects, while we listen.
+
+Subjects, queue groups: https://docs.nats.io/nats-concepts/core-nats
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from faas_connector.errors import ConfigError
+from faas_connector.event import Event
+from faas_connector.matching import TopicMatcher
+from faas_connector.options import Bytes, option, settings
+from faas_connector.source import Delivery, Guarantee, Pausing, Session, SourceTraits
+from faas_connector.sources.nats_connection import (
+    Client,
+    Error,
+    Inbox,
+    Msg,
+    NatsSettings,
+    Subscription,
+    as_list,
+    check_nats,
+    connected,
+    headers_of,
+    whole,
+)
+
+_log = logging.getLogger("faas_connector.source")
+
+FROM_FUNCTIONS = "from-functions"
+_matches = TopicMatcher.of("nats")
+# Seconds between two looks at what functions ask for, and between two lines about drops.
+_FOLLOW, _TELL = 0.5, 10.0
+
+
+@settings
+class NatsSource(NatsSettings):
+    """What is published to NATS subjects while we listen; the topic is the subject.
+
+    Example:
+        >>> NatsSource(topics=("payment.*",)).queue_group
+        'openfaas_nats_worker_group'
+    """
+
+    name: str = "nats"
+    """The name of this source; each one in a process needs its own."""
+    topics: tuple[str, ...] = option(
+        default=(FROM_FUNCTIONS,), flag="subject", env=("topics",), example="[payment.*]"
+    )
+    """Subjects, with `*` and `>`; `from-functions` for those that functions ask for at the time."""
+    queue_group: str = "openfaas_nats_worker_group"
+    """Connectors of one group divide the events; empty gives every connector every event."""
+    durable: bool = False
+    """Whether an event is on disk before it counts as taken, and is delivered from there."""
+    max_waiting: int = 65_536
+    """Events that wait to be read; further ones are dropped, counted and logged."""
+    max_waiting_bytes: Bytes = 64 * 1024 * 1024
+    """Of the bodies of such events."""
+
+    def __post_init__(self) -> None:
+        check_nats(self, "nats")
+        as_list(self, "topics")
+        wrong = [each for each in self.topics if each != FROM_FUNCTIONS and not is_subject(each)]
+        if wrong or not self.topics:
+            raise ConfigError(
+                f"nats.topics must be subjects, got {', '.join(wrong) or 'none'}; "
+                "for example [payment.received, 'orders.*', 'audit.>']"
+            )
+
+    @property
+    def traits(self) -> SourceTraits:
+        """What is published while nobody listens, or finds no room, is gone."""
+        return SourceTraits(
+            guarantee=Guarantee.AT_MOST_ONCE, pausing=Pausing.CANNOT, journal=self.durable,
+            replicas_share=bool(self.queue_group),
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def open(self, session: Session) -> AsyncGenerator[AsyncIterator[Delivery]]:
+        """Subscribe, and give what is published.
+
+        Raises:
+            SourceError: no server can be reached, or it refuses us or a subject.
+        """
+        async with connected(self, self.name, session) as (client, inbox):
+            subscriptions = _Subscriptions(self, client, inbox)
+            await whole(subscriptions.follow(session))
+            following = asyncio.create_task(subscriptions.keep_up(session), name="follow topics")
+            try:
+                yield _read(inbox)
+            finally:
+                following.cancel()
+                await asyncio.wait([following])
+                subscriptions.tell()
+
+
+async def _read(inbox: Inbox) -> AsyncIterator[Delivery]:
+    while not inbox.stopping:
+        while inbox.messages and not inbox.stopping:
+            yield Delivery(_event(inbox.take()))
+        if not inbox.stopping:
+            await inbox.change()
+
+
+def _event(message: Msg) -> Event:
+    headers = headers_of(message)
+    headers["X-Nats-Subject"] = message.subject
+    if message.reply:
+        headers["X-Nats-Reply-To"] = message.reply
+    return Event(message.subject, message.data, headers, key=message.subject)
+
+
+def is_subject(text: str) -> bool:
+    """Whether one may subscribe to it."""
+    *before, last = text.split(".")
+    return text.isprintable() and " " not in text and all(before) and bool(last) and (
+        ">" not in before
+    )  # fmt: skip
+
+
+class _Subscriptions:
+    """Those of one session. Where several match, one of them takes the event."""
+
+    def __init__(self, source: NatsSource, client: Client, inbox: Inbox) -> None:
+        self._source, self._client, self._inbox = source, client, inbox
+        self._live: dict[str, Subscription] = {}
+        self._index = _matches.index(())
+        self._dropped = self._told = 0
+        self._told_at = -_TELL
+
+    async def follow(self, session: Session) -> None:
+        """Subscribe to what is wanted now, and to nothing else."""
+        wanted = {each for each in self._source.topics if each != FROM_FUNCTIONS}
+        if FROM_FUNCTIONS in self._source.topics:
+            wanted |= {each for each in session.topics() if is_subject(each)}
+        if wanted != self._live.keys():
+            self._index = _matches.index(sorted(wanted))
+            for subject in self._live.keys() - wanted:
+                await self._live.pop(subject).unsubscribe()
+            for subject in sorted(wanted - self._live.keys()):
+                self._live[subject] = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+                    subject, queue=self._source.queue_group, cb=self._taker(subject)
+                )
+            await self._client.flush()
+
+    def _taker(self, subject: str) -> Callable[[Msg], Awaitable[None]]:
+        async def take(message: Msg) -> None:
+            # The server sends one copy for each of our subscriptions that match.
+            if len(self._live) > 1 and min(self._index.find(message.subject)) != subject:
+                return
+            inbox, source = self._inbox, self._source
+            if (
+                len(inbox.messages) < source.max_waiting
+                and inbox.bytes + len(message.data) <= source.max_waiting_bytes
+            ):
+                inbox.put(message)
+            else:
+                self._drop()
+
+        return take
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        if asyncio.get_running_loop().time() - self._told_at > _TELL:
+            self._tell("found no room: raise max_waiting, or run more connectors")
+
+    def _tell(self, why: str) -> None:
+        self._told_at = asyncio.get_running_loop().time()
+        _log.error(
+            "source %s dropped %d events that %s", self._source.name, self._dropped - self._told,
+            why, extra={"source": self._source.name, "dropped": self._dropped},
+        )  # fmt: skip
+        self._told = self._dropped
+
+    def tell(self) -> None:
+        """Say how many events nobody is going to read."""
+        if self._dropped > self._told:
+            self._tell("found no room: raise max_waiting, or run more connectors")
+        if self._inbox.messages:
+            self._dropped += len(self._inbox.messages)
+            self._tell("nobody had read when it ended")
+
+    async def keep_up(self, session: Session) -> None:
+        """Follow what functions ask for, until the session ends."""
+        while FROM_FUNCTIONS in self._source.topics and not self._inbox.stopping:
+            await asyncio.sleep(_FOLLOW)
+            try:
+                await self.follow(session)
+            except Error as error:
+                self._inbox.fail(error)
+                return
