@@ -231,15 +231,11 @@ class JetStreamDelivery(Delivery):
         stream, sequence, count = found.stream, found.sequence.stream, found.num_delivered
         # A stream that is made anew counts from 1 again; the time tells them apart.
         stored = message.reply.split(".")[-2]
-        headers = headers_of(message)
-        event_id = headers.get("X-Nats-Header-Nats-Msg-Id")
-        headers |= {
-            "X-Nats-Stream": stream,
-            "X-Nats-Consumer": found.consumer,
-            "X-Nats-Sequence": str(sequence),
-            "X-Nats-Delivered": str(count),
-            "X-Nats-Timestamp": found.timestamp.isoformat(),
-        }
+        headers = headers_of(
+            message, Stream=stream, Consumer=found.consumer, Sequence=str(sequence),
+            Delivered=str(count), Timestamp=found.timestamp.isoformat(),
+        )  # fmt: skip
+        event_id: str | None = (message.headers or {}).get("Nats-Msg-Id")
         subject = message.subject
         super().__init__(
             Event(subject, message.data, headers, id=event_id, key=subject, time=found.timestamp),

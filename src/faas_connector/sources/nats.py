@@ -107,10 +107,8 @@ async def _read(inbox: Inbox) -> AsyncIterator[Delivery]:
 
 
 def _event(message: Msg) -> Event:
-    headers = headers_of(message)
-    headers["X-Nats-Subject"] = message.subject
-    if message.reply:
-        headers["X-Nats-Reply-To"] = message.reply
+    reply = {"Reply_To": message.reply} if message.reply else {}
+    headers = headers_of(message, Subject=message.subject, **reply)
     return Event(message.subject, message.data, headers, key=message.subject)
 
 

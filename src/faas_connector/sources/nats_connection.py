@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from faas_connector.auth import Secret
 from faas_connector.errors import ConfigError, MissingExtraError, SourceError
-from faas_connector.headers import is_token
 from faas_connector.options import Foreign, Seconds, option, settings
 from faas_connector.source import Session
+from faas_connector.sources.fields import fields
 from faas_connector.sources.tls import TlsSettings, ssl_context
 from faas_connector.urls import mask_url
 
@@ -269,11 +269,8 @@ def _refused(source: NatsSettings, inbox: Inbox, error: Exception) -> SourceErro
     return inbox.error
 
 
-def headers_of(message: Msg) -> dict[str, str]:
-    """The message's own headers, each as `X-Nats-Header-<name>`."""
-    headers: Mapping[str, Any] | None = message.headers
-    if not headers:
-        return {}
-    return {
-        f"X-Nats-Header-{name}": str(value) for name, value in headers.items() if is_token(name)
-    }
+def headers_of(message: Msg, **own: str) -> dict[str, str]:
+    """The call's header fields: our own as `X-Nats-…`, the message's as `X-Nats-Header-…`."""
+    sent: Mapping[str, Any] = message.headers or {}
+    ours = {name.replace("_", "-"): value for name, value in own.items()}
+    return fields("X-Nats-", ours, ((f"Header-{name}", str(value)) for name, value in sent.items()))

@@ -64,7 +64,7 @@ class KafkaSettings(TlsSettings):
     """The consumer group; its members divide the partitions among them."""
     start: Start = option(default=Start.EARLIEST, env=(Foreign("initial_offset", _start),))
     """Where a group begins that has no committed offset: `earliest` or `latest`."""
-    start_time: str = option(default="", example="2026-11-24T09:00:00Z")
+    start_time: str = option(default="", example="'2026-11-24T09:00:00Z'")
     """Such a group begins with the first record of this time (RFC 3339) or later instead."""
     order_by: OrderBy = OrderBy.KEY
     """What a function that asks for `order: key` gets in order: each `key`, or the `partition`."""
