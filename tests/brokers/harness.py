@@ -91,6 +91,10 @@ class Replica:
         await self._end(signal.SIGTERM)
         assert self.process.returncode == 0, self.log
 
+    async def end(self):
+        """As `stop`, where it may have to leave something unsettled."""
+        await self._end(signal.SIGTERM)
+
     async def _end(self, number):
         if self.process.returncode is None:
             self.process.send_signal(number)

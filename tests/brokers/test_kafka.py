@@ -340,6 +340,16 @@ async def test_what_finished_above_a_gap_is_not_repeated_after_a_restart(kafka, 
     assert (await kafka.committed(topic))[topic, 0] == 20
 
 
+async def test_a_member_with_a_fixed_name_comes_back_as_the_same(kafka, topic):
+    source = source_of(kafka, topic, instance="replica-0", session_timeout=6.0)
+    await send(kafka, topic, b"1")
+    await first_of(source, topic)
+    members = await kafka.members(topic)
+    assert len(members) == 1  # it is away, and still a member
+    await send(kafka, topic, b"2")
+    assert (await first_of(source, topic)).event.data == b"2"
+
+
 async def test_a_topic_that_is_made_again_is_read_from_its_start(kafka, topic):
     source = source_of(kafka, topic)
     await send(kafka, topic, b"1", b"2")

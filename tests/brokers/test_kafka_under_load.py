@@ -58,6 +58,24 @@ async def test_a_killed_broker_costs_nothing(kafka, topic, tmp_path, number):
         assert repeated(gateway) == []
 
 
+async def test_it_stops_while_the_broker_is_down(kafka, topic, tmp_path):
+    await publish(kafka, topic, range(EVENTS))
+    async with slow_function(topic) as gateway:
+        more = ("--timeout-drain", "1s")
+        async with replicas(tmp_path, gateway, arguments(kafka, topic, *more)) as another:
+            replica = await another()
+            await gateway.wait_received(60, within=20)
+            kafka.kill()
+            try:
+                await replica.end()
+            finally:
+                await kafka.restarted()
+            await replica.start()
+            await eventually(lambda: not lost(gateway, EVENTS))
+            await replica.stop()
+        assert len(repeated(gateway)) <= UNSETTLED
+
+
 @pytest.mark.parametrize("number", rounds(1))
 async def test_a_killed_connector_repeats_what_was_unsettled(kafka, topic, tmp_path, number):
     await publish(kafka, topic, range(EVENTS))
