@@ -147,10 +147,10 @@ class _Subscriptions:
 
     def _taker(self, subject: str) -> Callable[[Msg], Awaitable[None]]:
         async def take(message: Msg) -> None:
-            # The server sends one copy for each of our subscriptions that match.
-            if len(self._live) > 1 and min(self._index.find(message.subject)) != subject:
-                return
             inbox, source = self._inbox, self._source
+            # A queue group gets one copy of an event; without it, each subscription that matches.
+            if not source.queue_group and min(self._index.find(message.subject)) != subject:
+                return
             if (
                 len(inbox.messages) < source.max_waiting
                 and inbox.bytes + len(message.data) <= source.max_waiting_bytes
