@@ -663,6 +663,7 @@ class Dispatcher:
                     for pending in tracked.open
                 ]
                 await self._keeper.store.write(entries)
+            if self._keeper is not None or not tracked.open:
                 await self.settler.ack([tracked])
         elif not self._gate.is_closed:
             await tracked.delivery.nack()

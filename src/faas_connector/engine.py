@@ -139,7 +139,9 @@ class Engine:
         try:
             settled = await self._until_ended(serving)
             await _end(driving)
-            settled &= await stored.idle_before(self._drain_over)
+            if not await stored.idle_before(self._drain_over):
+                settled = False
+                await dispatcher.hand_back(stored)
         finally:
             self._parking = None
             await _end([*serving, *driving])
