@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from faas_connector.config import Limits, Timeouts
+from faas_connector.config import Limits, Timeouts, Unmatched
 from faas_connector.contract import Order
 from faas_connector.errors import StoreError
 from faas_connector.retry import RetryPolicy
@@ -251,6 +251,35 @@ def test_what_cannot_be_extended_is_kept_and_acknowledged_in_time():
             assert len(world.waiting()) == 1
             await world.quiet()
         assert source.expired == 0
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+@pytest.mark.parametrize("asks", ["a", "late"])
+def test_at_its_deadline_nothing_is_acked_of_which_the_store_was_not_told(asks):
+    """It could not be looked up, or held for whoever will ask, while the store failed."""
+
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL, deadline=3.9, tells_redelivery=False)
+        world = World(
+            [function("a")], [source],
+            lambda _name, data, _call: Answer(400) if data == b"0" else OK,
+            options={"unmatched": Unmatched.HOLD},
+        )  # fmt: skip
+        async with world.running():
+            world.publish(source, b"0")
+            await world.until(lambda: source.acked)
+            world.store.fail_with = StoreError("the disk is gone")
+            world.publish(source, b"1", topic="t" if asks == "a" else "u")
+            world.wanted[b"1"] = (asks,)
+            await asyncio.sleep(2.5)
+            world.store.fail_with = None  # whoever waits for it tries again at 3.0
+            await world.until(lambda: source.acked[1:])
+            world.builder.add(function("late", "u"))
+            await world.quiet()
         world.check()
         world.check_complete()
         world.check_once()
