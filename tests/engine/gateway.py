@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +26,8 @@ _TARGET = re.compile(rb"POST /(async-)?function/(\S+) HTTP")
 _CALL_ID = re.compile(rb"\r\nX-Call-Id: (\S+)")
 _ATTEMPT = re.compile(rb"\r\nX-Event-Attempt: (\d+)")
 _SOON = 0.002
+# Seconds in which the engine has noticed that the gateway is back.
+_GATE_OPENS = 1.1
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Gateway:
         self._in_flight: Counter[str] = Counter()
         self._seen: Counter[tuple[str, bytes]] = Counter()
         self._went_down = asyncio.Event()
+        self._came_back = -math.inf
 
     def go_down(self, how: str = "refused") -> None:
         """From now on calls fail, those under way included."""
@@ -113,6 +117,11 @@ class Gateway:
         """It is well again."""
         self.outage = None
         self._went_down = asyncio.Event()
+        self._came_back = _now()
+
+    def _is_charged(self) -> bool:
+        """Whether a failure now is the function's own, and the gate has opened since an outage."""
+        return self.outage is None and _now() - self._came_back > _GATE_OPENS
 
     # What is asked of it
 
@@ -151,11 +160,11 @@ class Gateway:
         try:
             response = await self._answer(call, timeout, is_async=bool(target[1]))
         except TransportError:
-            call.charged = self.outage is None
+            call.charged = self._is_charged()
             raise
         else:
             call.ok = response.status < 300
-            call.charged = not call.ok and self.outage is None and not call.answer.is_absent
+            call.charged = not call.ok and self._is_charged() and not call.answer.is_absent
             return response
         finally:
             call.end = _now()

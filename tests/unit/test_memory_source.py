@@ -142,10 +142,10 @@ async def test_what_is_unsettled_at_the_end_comes_again():
             (b"3", False, 1),
         ]
         assert again[0].position == two.position
-        assert source.violations == []
-        with pytest.raises(SourceError, match="another delivery holds its event"):
+        # Whoever holds what a lost session handed out can't know who has it now.
+        with pytest.raises(SourceError, match=r"the session was closed; it comes again$"):
             await two.ack()
-    assert len(source.violations) == 1
+    assert source.violations == []
 
 
 async def test_settling_twice_is_a_violation():

@@ -285,12 +285,12 @@ class Broker:
             raise self._violation(f"{what}it was {delivery.settled} already")
         if self._settings.forgets:
             return
+        if delivery.link.lost:
+            raise SourceError(f"{what}{delivery.link.lost}; it comes again")
         if record.done:
             raise self._violation(f"{what}its event was settled through another delivery")
         if record.holder not in {delivery, None} and not self._commits(delivery):
             raise self._violation(f"{what}another delivery holds its event")
-        if delivery.link.lost:
-            raise SourceError(f"{what}{delivery.link.lost}; it comes again")
         if record.holder is None and not self._commits(delivery):
             raise SourceError(f"{what}its deadline is over; it comes again")
 
