@@ -342,22 +342,39 @@ class Dispatcher:
             ticket.leave(parked=parked)
 
     async def _verdict_in_turn(self, tracked: Tracked, pending: Pending, ahead: int) -> Verdict:
-        key = tracked.event.key
-        if pending.entry_id:
-            is_behind = 0 < ahead < pending.entry_id
+        key, entry_id = tracked.event.key, pending.entry_id
+        if entry_id and not tracked.functions:
+            # From the store: of what stands there before it, all that is due is in hand as well.
+            is_behind = 0 < ahead < entry_id
         else:
-            is_behind = ahead > 0 or (key is not None and self._keys.holds(pending.function, key))
+            own = 1 if entry_id else 0  # its deadline came before its turn
+            is_behind = ahead > 0 or (
+                key is not None and self._keys.holds(pending.function, key, besides=own)
+            )
+            if 0 < entry_id < ahead:
+                await self._park_behind(tracked, pending)
         if is_behind:
             return Verdict(Fate.PARK, Reason.ORDER, self._clock())
         return await self._pursuit.verdict(pending, self._waits(tracked))
+
+    async def _park_behind(self, tracked: Tracked, pending: Pending) -> None:
+        """Park it anew: its deadline came before what is ahead of it was parked."""
+        assert self._keeper is not None  # noqa: S101
+        entry = self._entry(tracked, pending, State.PARKED, Reason.ORDER, self._clock())
+        before = pending.entry_id
+        [pending.entry_id] = await self._keeper.write(
+            [msgspec.structs.replace(entry, id=0)], removes=[before]
+        )
+        self.held.add(pending.entry_id)
+        self.held.discard(before)
 
     # Keeping
 
     async def _keep(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
         """Make a verdict safe."""
+        tracked.keeping += 1
         if tracked.detaching is not None:
             await asyncio.wait([tracked.detaching])
-        tracked.keeping += 1
         if verdict.fate is Fate.SUCCEEDED:
             if pending.entry_id:
                 await self._end_entry(tracked, pending)

@@ -89,9 +89,9 @@ class ParkedKeys:
         else:
             self._counts.pop(bucket, None)
 
-    def holds(self, function: FunctionName, key: str) -> bool:
-        """Whether an event of this key may be parked for the function."""
-        return bool(self._counts) and (function, _hash(key)) in self._counts
+    def holds(self, function: FunctionName, key: str, *, besides: int = 0) -> bool:
+        """Whether an event of this key may be parked for the function, besides so many."""
+        return bool(self._counts) and self._counts.get((function, _hash(key)), 0) > besides
 
 
 def _hash(key: str) -> int:

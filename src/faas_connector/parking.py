@@ -13,7 +13,7 @@ from faas_connector.dispatcher import Dispatcher
 from faas_connector.health import FunctionHealth
 from faas_connector.intake import Intake
 from faas_connector.keeper import Keeper
-from faas_connector.store import Entry, Query, State
+from faas_connector.store import Entry, State
 
 _log = logging.getLogger("faas_connector.store")
 
@@ -79,11 +79,12 @@ class Parking:
         return begun
 
     async def _begin_probes(self) -> int:
-        """Try the oldest event of each paused function whose probe is due."""
-        begun = 0
+        """Try the oldest event that is due of each paused function whose probe is."""
+        begun, store = 0, self._keeper.store
         for function in self._health.probes_due():
-            query = Query(state=State.PARKED, function=str(function), limit=1)
-            oldest = await self._keeper.insist(partial(self._keeper.store.select, query))
+            oldest = await self._keeper.insist(
+                partial(store.due, self._clock(), limit=1, only=function)
+            )
             begun += sum(map(self._begin, oldest))
         return begun
 

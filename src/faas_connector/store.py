@@ -212,6 +212,7 @@ class Store(Protocol):
         limit: int,
         held: Collection[int] = (),
         paused: Collection[FunctionName] = (),
+        only: FunctionName | None = None,
     ) -> list[Entry]:
         """JOURNAL entries, then PARKED ones that are due, each in the order of their ids.
 
@@ -223,6 +224,7 @@ class Store(Protocol):
             limit: of entries.
             held: ids that the caller has already.
             paused: functions whose entries are left out.
+            only: all but this function's entries are left out; None for none.
         """
         ...
 

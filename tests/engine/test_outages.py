@@ -285,3 +285,31 @@ def test_at_its_deadline_nothing_is_acked_of_which_the_store_was_not_told(asks):
         world.check_once()
 
     run(main())
+
+
+def test_a_probe_of_a_paused_function_undercuts_no_retry_after():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        ill = {"ill": True}
+
+        def behave(_name: str, data: bytes, _call: int) -> Answer:
+            if not ill["ill"]:
+                return OK
+            return Answer(429, retry_after=60) if data == b"0" else FAILING
+
+        world = World([function("a")], [source], behave, retry=RetryPolicy(attempts=30))
+        async with world.running() as engine:
+            await stream(world, source, 15, 5.0)
+            await world.until(lambda: engine.health.paused)
+            ill["ill"] = False
+            begun = now()
+            await world.until(lambda: not engine.health.paused)
+            assert now() - begun < 40.0
+            await world.quiet()
+        first, second = world.gateway.of("a", b"0")
+        assert second.begin - first.end >= 60.0
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())

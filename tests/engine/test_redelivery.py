@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from faas_connector.config import Unmatched
+from faas_connector.config import Timeouts, Unmatched
+from faas_connector.contract import Order
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.source import Guarantee, Settling, SourceTraits
 from faas_connector.store import State
@@ -127,5 +128,38 @@ def test_two_events_with_one_publishers_id_are_two(traits):
             await world.quiet()
         check_all(world)
         assert len({call.call_id for call in world.gateway.log}) == 2
+
+    run(main())
+
+
+def test_what_is_parked_at_its_deadline_stays_behind_what_is_parked_of_its_key():
+    """The first is parked for `a`, and comes again for `slow`; meanwhile the second waits."""
+
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL, deadline=3.0)
+
+        def behave(name: str, data: bytes, call: int) -> Answer:
+            if name == "slow":
+                return Answer(after=9.0)
+            return Answer(500) if data == b"1" and call == 1 else OK
+
+        world = World(
+            [function("a", order=Order.KEY), function("slow", timeout=60.0)],
+            [source], behave, options={"park_after": 0.1},
+            retry=RetryPolicy(
+                attempts=9, min_wait=20.0, max_wait=20.0, backoff=Backoff.EXPONENTIAL
+            ),
+            timeouts=Timeouts(call=60.0, cold_start=60.0),
+        )  # fmt: skip
+        async with world.crashing():
+            world.publish(source, b"1", key="k")
+            await world.until(lambda: world.store.entries(State.PARKED))
+        async with world.running():
+            await asyncio.sleep(0.1)
+            world.publish(source, b"2", key="k")
+            await world.until(lambda: len(source.acked) == 2, within=4.0)
+            await world.quiet()
+        check_all(world)
+        assert [call.data for call in world.gateway.of("a") if call.ok] == [b"1", b"2"]
 
     run(main())

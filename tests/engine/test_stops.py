@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from faas_connector.config import Timeouts
@@ -9,7 +11,7 @@ from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.source import Guarantee, Settling, SourceTraits
 from faas_connector.testing.memory_source import MemorySource
 
-from .gateway import FAILING, OK
+from .gateway import FAILING, OK, Answer, always
 from .loop import run
 from .world import World, function
 
@@ -36,6 +38,26 @@ def test_a_verdict_that_is_being_written_when_the_drain_is_over_is_not_lost(trai
             world.publish(source, b"1")
             await world.until(lambda: world.gateway.successes()["a", b"1"])
         assert world.settled == [False]
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+def test_a_verdict_that_comes_while_its_deadline_parks_it_is_not_lost_in_a_stop():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL, deadline=3.0)
+        world = World(
+            [function("a")], [source], always(Answer(after=2.3)),
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.1),
+        )  # fmt: skip
+        world.store.latency = 0.2
+        async with world.running():
+            world.publish(source, b"1")
+            await asyncio.sleep(2.15)  # it is being parked, and the call goes on until 2.3
         async with world.running():
             await world.quiet()
         world.check()

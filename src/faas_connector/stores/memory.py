@@ -102,6 +102,7 @@ class MemoryStore:
         limit: int,
         held: Collection[int] = (),
         paused: Collection[FunctionName] = (),
+        only: FunctionName | None = None,
     ) -> list[Entry]:
         """JOURNAL entries in the order of their ids, then PARKED ones."""
         self._check()
@@ -113,7 +114,8 @@ class MemoryStore:
             and entry.function not in paused
         ]
         parked = self._parked(held, paused)
-        return [*journal, *(self._entries[number] for at, number in parked if at <= now)][:limit]
+        due = [*journal, *(self._entries[number] for at, number in parked if at <= now)]
+        return [entry for entry in due if only is None or entry.function == only][:limit]
 
     async def next_due(
         self, *, held: Collection[int] = (), paused: Collection[FunctionName] = ()

@@ -47,6 +47,7 @@ _HAS_KEY = "SELECT 1 FROM entries WHERE source = ? AND position = ? AND due > ? 
 _IDS = "(SELECT value FROM json_each(?))"
 _DUE = f"""
     state = 1 AND due <= ? AND id NOT IN {_IDS} AND name || '.' || namespace NOT IN {_IDS}
+    AND (? IS NULL OR name || '.' || namespace = ?)
     AND NOT (ordered AND EXISTS (
         SELECT 1 FROM entries p WHERE p.state = 1 AND p.ordered = 1 AND p.name = entries.name
         AND p.namespace = entries.namespace AND p.key = entries.key
@@ -213,22 +214,28 @@ class SqliteStore:
         limit: int,
         held: Collection[int] = (),
         paused: Collection[FunctionName] = (),
+        only: FunctionName | None = None,
     ) -> list[Entry]:
         """JOURNAL entries, then PARKED ones that are due; see `Store.due`."""
         in_hand = json.dumps(list(held))
         names = _names(paused)
+        name = None if only is None else f"{only.name}.{only.namespace}"
 
         def find(connection: sqlite3.Connection) -> list[Entry]:
-            found = _entries(
-                connection,
-                f"state = 0 AND id NOT IN {_IDS} ORDER BY id LIMIT ?",
-                (in_hand, limit),
+            found = (
+                []
+                if only is not None
+                else _entries(
+                    connection,
+                    f"state = 0 AND id NOT IN {_IDS} ORDER BY id LIMIT ?",
+                    (in_hand, limit),
+                )
             )
             if len(found) < limit:
                 found += _entries(
                     connection,
                     _DUE,
-                    (now, in_hand, names, now, in_hand, limit - len(found)),
+                    (now, in_hand, names, name, name, now, in_hand, limit - len(found)),
                 )
             return found
 

@@ -169,6 +169,9 @@ async def test_what_is_due(store):
     assert ids(await store.due(10.0, limit=9, held=[accepted, soon])) == [other]
     assert ids(await store.due(10.0, limit=9, paused=[ONE])) == [accepted, other]
     assert ids(await store.due(20.0, limit=9, paused=[TWO])) == [accepted, late, soon]
+    assert ids(await store.due(10.0, limit=9, only=ONE)) == [soon]
+    assert ids(await store.due(20.0, limit=1, held=[late], only=ONE)) == [soon]
+    assert await store.due(1.0, limit=9, only=TWO) == []
     assert await store.next_due() == 5.0
     assert await store.next_due(paused=[ONE, TWO]) is None
 
