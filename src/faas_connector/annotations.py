@@ -152,7 +152,7 @@ ANNOTATIONS: tuple[Annotation, ...] = (
         "More topics, separated by blanks or `;`, for gateways that refuse commas.",
     ),
     Annotation(
-        "schedule", None, _schedule, "*/5 * * * *",
+        "schedule", "schedule", _schedule, "*/5 * * * *",
         "When the cron source calls the function; several joined by `;`.",
     ),
     Annotation(

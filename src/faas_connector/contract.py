@@ -51,6 +51,8 @@ class FunctionContract(msgspec.Struct, frozen=True):
     """Calls that may run at a time."""
     order: Order | None = None
     """Whether events of one key come one after another."""
+    schedule: tuple[str, ...] = ()
+    """When the cron source calls it."""
     dead_letter: bool | None = None
     """Whether its failed events are kept as dead letters."""
     retry_attempts: int | None = None

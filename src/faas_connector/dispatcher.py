@@ -213,7 +213,10 @@ class Dispatcher:
         contracts = topic_map.match(topic)
         if missing := topic_map.match_missing(topic):
             contracts += missing
-        tracked.functions = [contract.name for contract in contracts]
+        only = tracked.delivery.function
+        tracked.functions = [
+            contract.name for contract in contracts if only is None or contract.name == only
+        ]
         key = tracked.event.key
         if key is not None:
             for function in tracked.functions:
@@ -254,6 +257,7 @@ class Dispatcher:
             if not (tracked.is_taken and tracked.is_finished):
                 self._forget(tracked)
             intake.ended(tracked)
+            tracked.delivery.ended()
 
     def _forget(self, tracked: Tracked) -> None:
         key = tracked.key
@@ -603,13 +607,14 @@ class Dispatcher:
     def _whole_entry(
         self, tracked: Tracked, state: State, reason: Reason | None, due: float, what: str = ""
     ) -> Entry:
-        """The entry of an event that has no function yet."""
+        """The entry of an event for all its functions, or for the only one it is for."""
         key = tracked.key
         return Entry(
             id=tracked.entry_id,
             state=state,
             source=tracked.source,
             position=None if key is None or key[1].startswith(JOURNAL) else key[1],
+            function=tracked.delivery.function,
             event=tracked.event,
             due=due,
             reason=reason,

@@ -11,7 +11,9 @@ from typing import Protocol
 
 import msgspec
 
+from faas_connector.contract import FunctionContract
 from faas_connector.event import Event
+from faas_connector.names import FunctionName
 from faas_connector.outcome import Kind
 
 
@@ -89,6 +91,7 @@ class Delivery:
         "damage",
         "deadline",
         "event",
+        "function",
         "once",
         "partition",
         "position",
@@ -106,6 +109,7 @@ class Delivery:
         deadline: float | None = None,
         damage: str = "",
         once: Once | None = None,
+        function: FunctionName | None = None,
     ) -> None:
         """Wrap an event.
 
@@ -120,6 +124,7 @@ class Delivery:
                 becomes a dead letter.
             once: where events are journalled: what is taken only once. One that is a repetition is
                 acknowledged, and not delivered.
+            function: the only one that it is for, of those that ask for its topic; None for all.
         """
         self.event = event
         self.position = position
@@ -129,6 +134,7 @@ class Delivery:
         self.deadline = deadline
         self.damage = damage
         self.once = once
+        self.function = function
 
     async def ack(self) -> None:
         """It is done: never deliver it again."""
@@ -152,6 +158,9 @@ class Delivery:
             status: that was answered, if anything was.
         """
 
+    def ended(self) -> None:
+        """Nothing runs for it any more: it was delivered, kept for later, or given up."""
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.event.topic} position={self.position!r}>"
 
@@ -166,6 +175,13 @@ class Session(Protocol):
 
     def topics(self) -> frozenset[str]:
         """The topics that functions ask for now."""
+        ...
+
+    def functions(self) -> tuple[FunctionContract, ...]:
+        """The functions that its events may go to now, with those that vanished lately.
+
+        The same object until something has changed.
+        """
         ...
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from faas_connector.config import ControllerConfig
+from faas_connector.contract import FunctionContract
 from faas_connector.dispatcher import Dispatcher
 from faas_connector.errors import ConfigError, ConnectorError, MissingExtraError
 from faas_connector.event import Event
@@ -81,12 +82,24 @@ class _Generated:
 class _Session:
     """What a source is told while it is open."""
 
-    def __init__(self, topic_map: Callable[[], TopicMap]) -> None:
+    def __init__(self, topic_map: Callable[[], TopicMap], namespaces: tuple[str, ...] = ()) -> None:
         self.stopping = asyncio.Event()
         self._map = topic_map
+        self._namespaces = namespaces
+        self._seen: TopicMap | None = None
+        self._functions: tuple[FunctionContract, ...] = ()
 
     def topics(self) -> frozenset[str]:
         return frozenset(self._map().topics)
+
+    def functions(self) -> tuple[FunctionContract, ...]:
+        topic_map = self._map()
+        if topic_map is not self._seen:
+            self._seen, within = topic_map, topic_map.within(self._namespaces)
+            functions = within.functions + within.missing
+            if functions != self._functions:
+                self._functions = functions
+        return self._functions
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -213,7 +226,7 @@ class Supervisor:
 
     async def _serve_once(self) -> bool:
         """One session, to its end."""
-        session = _Session(self._map)
+        session = _Session(self._map, self._intake.namespaces)
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def give_up(error: Exception) -> None:

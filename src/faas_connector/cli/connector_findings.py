@@ -40,6 +40,9 @@ class _Session:
     def topics(self) -> frozenset[str]:
         return self.wanted
 
+    def functions(self) -> tuple[FunctionContract, ...]:
+        return ()
+
 
 async def connector_findings(plan: Plan) -> AsyncIterator[Finding]:
     """What holds for the gateway, the policies, the state folder, and each source."""

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from faas_connector.cli.connector import Plan
 from faas_connector.cli.output import note, say
+from faas_connector.contract import FunctionContract
 from faas_connector.controller import Controller
 from faas_connector.durations import format_duration
 from faas_connector.settings.loading import LoadedSource
@@ -23,6 +24,9 @@ class _Session:
 
     def topics(self) -> frozenset[str]:
         return frozenset(self.controller.topics)
+
+    def functions(self) -> tuple[FunctionContract, ...]:
+        return self.controller.topic_map.functions
 
 
 async def show_calls(plan: Plan) -> None:
@@ -58,8 +62,11 @@ def lines(loaded: LoadedSource, delivery: Delivery, controller: Controller) -> l
     called = [
         contract.name
         for contract in controller.topic_map.match(event.topic)
-        if not loaded.scope.namespaces
-        or any(fnmatchcase(contract.name.namespace, each) for each in loaded.scope.namespaces)
+        if delivery.function in {None, contract.name}
+        and (
+            not loaded.scope.namespaces
+            or any(fnmatchcase(contract.name.namespace, each) for each in loaded.scope.namespaces)
+        )
     ]
     for name in called:
         plan = controller.plan(name, event.topic)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from faas_connector.cli.feed import Feed
 from faas_connector.config import ControllerConfig
+from faas_connector.contract import FunctionContract
 from faas_connector.controller import Controller
 from faas_connector.response import ResponseSubscriber
 from faas_connector.source import Delivery, Source
@@ -23,6 +24,9 @@ class _Session:
 
     def topics(self) -> frozenset[str]:
         return frozenset(self.controller.topics)
+
+    def functions(self) -> tuple[FunctionContract, ...]:
+        return self.controller.topic_map.functions
 
 
 def ends_soon(config: ControllerConfig) -> ControllerConfig:

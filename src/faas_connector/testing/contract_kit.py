@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from faas_connector.contract import FunctionContract
 from faas_connector.errors import MissingExtraError, SourceError
 from faas_connector.event import Event
 from faas_connector.source import Delivery, Source
@@ -88,6 +89,9 @@ class ContractSession:
 
     def topics(self) -> frozenset[str]:
         return self._topics
+
+    def functions(self) -> tuple[FunctionContract, ...]:
+        return ()
 
 
 class Ended(Exception):  # noqa: N818
