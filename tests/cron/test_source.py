@@ -4,12 +4,13 @@ import asyncio
 import time
 
 import pytest
+from tests.brokers.harness import eventually
 
-from faas_connector import Controller, ControllerConfig
+from faas_connector import Controller, ControllerConfig, Scoped
 from faas_connector.errors import ConfigError
-from faas_connector.local import LocalFunction, LocalGateway
 from faas_connector.sources.cron import CronSource
 from faas_connector.stores.memory import MemoryStore
+from faas_connector.testing import LocalFunction, LocalGateway
 
 
 def scheduled(name, schedule):
@@ -19,9 +20,7 @@ def scheduled(name, schedule):
 async def run_until_received(gateway, store, source, count):
     async with Controller(ControllerConfig(gateway_url=gateway.url)) as controller:
         run = asyncio.create_task(controller.run(source, store=store))
-        async with asyncio.timeout(20):
-            while len(gateway.received) < count:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: len(gateway.received) >= count)
         run.cancel()
         await asyncio.wait([run])
 
@@ -30,11 +29,26 @@ async def test_a_schedule_calls_its_function_and_no_other():
     functions = [scheduled("often", "* * * * * *"), scheduled("seldom", "0 0 29 2 *")]
     async with LocalGateway(functions=functions) as gateway:
         await run_until_received(gateway, MemoryStore(), CronSource(), 2)
-        assert {each.function for each in gateway.received} == {"often"}
-        headers = gateway.received[0].headers
-        assert headers["X-Topic"] == "cron-function"
-        assert headers["X-Cron-Schedule"] == "* * * * * *"
-        assert headers["X-Cron-Scheduled-Time"].endswith("+00:00")
+        assert {each.function.name for each in gateway.received} == {"often"}
+        first = gateway.received[0]
+        assert first.header("X-Topic") == "cron-function"
+        assert first.header("X-Cron-Schedule") == "* * * * * *"
+        assert (first.header("X-Cron-Scheduled-Time") or "").endswith("+00:00")
+
+
+async def test_schedules_of_other_namespaces_are_left_alone():
+    functions = [
+        scheduled("often", "* * * * * *"),
+        LocalFunction(
+            name="often",
+            namespace="staging",
+            annotations={"topic": "cron-function", "schedule": "* * * * * *"},
+        ),
+    ]
+    source = Scoped(CronSource(), namespaces=("staging",))
+    async with LocalGateway(functions=functions) as gateway:
+        await run_until_received(gateway, MemoryStore(), source, 2)
+        assert {each.function.namespace for each in gateway.received} == {"staging"}
 
 
 async def test_a_restart_repeats_no_firing():
@@ -45,7 +59,7 @@ async def test_a_restart_repeats_no_firing():
         await run_until_received(gateway, store, source, 3)
         later = CronSource(clock=lambda: begun + 1.0, catch_up=4.0)
         await run_until_received(gateway, store, later, 4)
-        times = [each.headers["X-Cron-Scheduled-Time"] for each in gateway.received]
+        times = [each.header("X-Cron-Scheduled-Time") for each in gateway.received]
         assert len(set(times)) == len(times)
 
 
