@@ -43,7 +43,8 @@ bench: $(READY)  ## Measure everything, against peers where they are installed (
 bench-quick: $(READY)  ## The same with few rounds, in under two minutes
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
-soak: $(READY)  ## The tests that take hours: long fuzzing, many kills
+soak: $(READY)  ## The tests that take hours: mistakes put in, long fuzzing, many kills
+	$(BIN)/python tools/mutants.py
 	FUZZ_SECONDS=3600 $(BIN)/pytest -n 2 -m 'soak or fuzz' --timeout=0 $(ARGS)
 
 clean:  ## Remove what was built

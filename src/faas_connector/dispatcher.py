@@ -343,7 +343,7 @@ class Dispatcher:
             if verdict.fate is Fate.PARK:
                 parked = min(ahead, pending.entry_id) if ahead else pending.entry_id
         finally:
-            ticket.leave(parked=parked)
+            ticket.leave(parked=parked, entry_id=pending.entry_id if parked else 0)
 
     async def _verdict_in_turn(self, tracked: Tracked, pending: Pending, ahead: int) -> Verdict:
         key, entry_id = tracked.event.key, pending.entry_id
@@ -355,14 +355,15 @@ class Dispatcher:
             is_behind = ahead > 0 or (
                 key is not None and self._keys.holds(pending.function, key, besides=own)
             )
-            if 0 < entry_id < ahead:
-                await self._park_behind(tracked, pending)
+            tickets = tracked.tickets or {}
+            if is_behind and 0 < entry_id < tickets[pending.function].last:
+                await self._park_anew(tracked, pending)
         if is_behind:
             return Verdict(Fate.PARK, Reason.ORDER, self._clock())
         return await self._pursuit.verdict(pending, self._waits(tracked))
 
-    async def _park_behind(self, tracked: Tracked, pending: Pending) -> None:
-        """Park it anew: its deadline came before what is ahead of it was parked."""
+    async def _park_anew(self, tracked: Tracked, pending: Pending) -> None:
+        """Let it stand in the store behind what was ahead of it, whose deadline came later."""
         assert self._keeper is not None  # noqa: S101
         entry = self._entry(tracked, pending, State.PARKED, Reason.ORDER, self._clock())
         before = pending.entry_id

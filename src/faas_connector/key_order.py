@@ -15,14 +15,16 @@ _Who = tuple[FunctionName, str]
 class Ticket:
     """A place in the line of one function and key. Always `leave` it."""
 
-    __slots__ = ("_ahead", "_lines", "_who", "next")
+    __slots__ = ("_ahead", "_lines", "_who", "last", "next")
 
     def __init__(self, lines: dict[_Who, Ticket], who: _Who) -> None:
         self._lines = lines
         self._who = who
+        self.last = 0
+        """Of those that were ahead, the last entry that was parked; once it has its turn."""
         ahead = lines.get(who)
-        self._ahead: asyncio.Future[int] | None = None
-        self.next: asyncio.Future[int] | None = None
+        self._ahead: asyncio.Future[tuple[int, int]] | None = None
+        self.next: asyncio.Future[tuple[int, int]] | None = None
         if ahead is not None:
             self._ahead = ahead.next = asyncio.get_running_loop().create_future()
         lines[who] = self
@@ -32,29 +34,35 @@ class Ticket:
 
         Who is in the store before that entry need not wait behind it.
         """
-        return 0 if self._ahead is None else await asyncio.shield(self._ahead)
+        if self._ahead is None:
+            return 0
+        first, self.last = await asyncio.shield(self._ahead)
+        return first
 
-    def leave(self, *, parked: int) -> None:
+    def leave(self, *, parked: int, entry_id: int = 0) -> None:
         """Let the next one have its turn.
 
         Args:
             parked: the first entry, of this event or of those ahead, that has to wait on in the
                 store; 0 for none.
+            entry_id: of this event, where it has to wait on in the store.
         """
+        self.last = max(self.last, entry_id)
         if self._ahead is not None and not self._ahead.done():
             # It never had its turn: its place is kept until whoever is ahead has left.
             self._ahead.add_done_callback(self._pass_on)
         else:
             self._give_way(parked)
 
-    def _pass_on(self, ahead: asyncio.Future[int]) -> None:
-        self._give_way(0 if ahead.cancelled() else ahead.result())
+    def _pass_on(self, ahead: asyncio.Future[tuple[int, int]]) -> None:
+        parked, self.last = (0, 0) if ahead.cancelled() else ahead.result()
+        self._give_way(parked)
 
     def _give_way(self, parked: int) -> None:
         if self._lines.get(self._who) is self:
             del self._lines[self._who]
         if self.next is not None and not self.next.done():
-            self.next.set_result(parked)
+            self.next.set_result((parked, self.last))
 
 
 class KeyOrder:

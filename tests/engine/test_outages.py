@@ -215,6 +215,29 @@ def test_an_empty_list_acknowledges_nothing_as_unmatched():
     run(main())
 
 
+def test_what_asked_for_a_topic_a_short_while_ago_may_ask_again():
+    """As while a deployment changes its annotation, or a namespace is not told for once."""
+
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        contract = function("a")
+        world = World([contract], [source])
+        async with world.running() as engine:
+            world.builder.remove("a")
+            for number in range(20):
+                world.publish(source, b"%d" % number)
+                world.wanted[b"%d" % number] = ("a",)
+            await world.until(lambda: len(source.acked) == 20)
+            assert engine.dispatcher.counts.unmatched == 0
+            world.builder.add(contract)
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
 def test_a_deadline_is_extended_while_a_call_runs_or_waits():
     async def main() -> None:
         traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, extends=True)

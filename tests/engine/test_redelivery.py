@@ -10,7 +10,7 @@ from faas_connector.config import Timeouts, Unmatched
 from faas_connector.contract import Order
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.source import Guarantee, Settling, SourceTraits
-from faas_connector.store import State
+from faas_connector.store import Entry, State
 from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import OK, Answer, always
@@ -158,6 +158,41 @@ def test_what_is_parked_at_its_deadline_stays_behind_what_is_parked_of_its_key()
             await asyncio.sleep(0.1)
             world.publish(source, b"2", key="k")
             await world.until(lambda: len(source.acked) == 2, within=4.0)
+            await world.quiet()
+        check_all(world)
+        assert [call.data for call in world.gateway.of("a") if call.ok] == [b"1", b"2"]
+
+    run(main())
+
+
+def test_what_is_parked_at_its_deadline_moves_behind_what_is_parked_later_ahead_of_it():
+    """The second is parked while the first is still looked up, and then called."""
+
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL, deadline=3.0)
+
+        def behave(_name: str, data: bytes, call: int) -> Answer:
+            if data == b"0":
+                return Answer(400)
+            return Answer(500, after=4.0) if data == b"1" and call <= 2 else OK
+
+        world = World(
+            [function("a", order=Order.KEY)], [source], behave, options={"park_after": 0.1}
+        )
+        known = world.store.known
+
+        async def known_late(source: str, position: str) -> list[Entry]:
+            await asyncio.sleep(3.0)
+            return await known(source, position)
+
+        async with world.crashing():
+            world.publish(source, b"0")
+            await world.until(lambda: source.acked)
+            world.publish(source, b"1", key="k")
+            await world.until(lambda: world.gateway.of("a", b"1"))
+        world.publish(source, b"2", key="k")
+        world.store.known = known_late
+        async with world.running():
             await world.quiet()
         check_all(world)
         assert [call.data for call in world.gateway.of("a") if call.ok] == [b"1", b"2"]

@@ -47,6 +47,18 @@ async def test_who_is_behind_a_parked_event_hears_of_it():
     assert await third.turn() == 7
 
 
+async def test_who_is_behind_hears_of_the_last_that_was_parked_ahead_of_it():
+    order = KeyOrder()
+    first, second, third, fourth = (order.ticket(F, "a") for _ in range(4))
+    first.leave(parked=7, entry_id=7)
+    third.leave(parked=0)
+    await second.turn()
+    assert second.last == 7
+    second.leave(parked=7, entry_id=9)
+    assert await fourth.turn() == 7
+    assert fourth.last == 9
+
+
 async def test_a_line_that_ended_begins_anew():
     order = KeyOrder()
     order.ticket(F, "a").leave(parked=7)

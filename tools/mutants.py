@@ -1,0 +1,217 @@
+"""Put mistakes into a copy of the engine, one at a time: its tests have to find each of them.
+
+python tools/mutants.py            # all
+python tools/mutants.py order gap  # those with a word in their name
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+ENGINE = "src/faas_connector/"
+COPIED = ("src", "tests/conftest.py", "tests/__init__.py", "tests/engine", "pyproject.toml")
+PYTEST = ("-m", "pytest", "-x", "-q", "-m", "not soak", "-p", "no:randomly", "tests/engine")
+FOUND, PASSED = 1, 0  # exit statuses of pytest; others are no verdict
+
+
+class Mutant(NamedTuple):
+    """A mistake: a piece of a file that stands there once, and what takes its place."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant(
+        "a redelivery of what runs starts calls", "dispatcher.py",
+        "if running is not None:", "if False:",
+    ),
+    Mutant(
+        "a redelivery repeats what the store knows to be done", "dispatcher.py",
+        "functions = [function for function in functions if function not in known]", "pass",
+    ),
+    Mutant(
+        "a success is repeated after its session was lost", "dispatcher.py",
+        "if self.settler.was_finished(tracked.key):", "if False:",
+    ),
+    Mutant(
+        "acknowledged before all verdicts are safe", "dispatcher.py",
+        "elif not await self._deliver_to_all(tracked):",
+        "elif await tracked.delivery.ack() or not await self._deliver_to_all(tracked):",
+    ),
+    Mutant(
+        "acknowledged before what failed is parked", "dispatcher.py",
+        "[pending.entry_id] = await self._keeper.write([entry])\n        pending.kept_calls",
+        "pending.kept_calls",
+    ),
+    Mutant(
+        "acknowledged at its deadline though nothing was kept", "dispatcher.py",
+        "if not tracked.open:\n            return", "if False:\n            return",
+    ),
+    Mutant(
+        "acknowledged by position across a gap", "frontier.py",
+        "while self._finished and self._finished[first := next(iter(self._finished))]:",
+        "while self._finished and (first := next(iter(self._finished))):",
+    ),
+    Mutant(
+        "settled twice", "settling.py",
+        "elif tracked.is_told:\n            self._release(tracked)\n", "",
+    ),
+    Mutant(
+        "what a namespace or a refresh has just lost is acked as unmatched", "dispatcher.py",
+        "if holds or self._matched_lately(event.topic, self._namespaces(tracked)):", "if holds:",
+    ),
+    Mutant(
+        "missing functions don't count", "dispatcher.py",
+        "contracts += missing", "pass",
+    ),
+    Mutant(
+        "attempts are not charged", "pursuit.py",
+        "pending.attempts += 1", "pass",
+    ),
+    Mutant(
+        "an outage is charged to the function", "pursuit.py",
+        "if outcome.may_be_outage and not await self._gate.gateway_is_well():", "if False:",
+    ),
+    Mutant(
+        "Retry-After is ignored", "retry.py",
+        "wait = outcome.retry_after or self.wait(", "wait = self.wait(",
+    ),
+    Mutant(
+        "waits do not grow", "retry.py",
+        "self.min_wait * 2.0 ** min(attempt - 1, 1000)", "self.min_wait",
+    ),
+    Mutant(
+        "a probe undercuts what an event has to wait", "parking.py",
+        "partial(store.due, self._clock(), limit=1, only=function)",
+        "partial(store.due, float('inf'), limit=1, only=function)",
+    ),
+    Mutant(
+        "key order is forgotten after a park", "key_order.py",
+        "return bool(self._counts) and", "return False and",
+    ),
+    Mutant(
+        "what was parked too early at its deadline stays ahead", "dispatcher.py",
+        "await self._park_anew(tracked, pending)", "pass",
+    ),
+    Mutant(
+        "nobody waits for a turn", "key_order.py",
+        "if self._ahead is None:\n            return 0", "return 0",
+    ),
+    Mutant(
+        "the rest is not handed back when a drain is over", "dispatcher.py",
+        "await self._give_back(tracked)", "pass",
+    ),
+    Mutant(
+        "verdicts that are being written when a drain is over are lost", "dispatcher.py",
+        "await intake.writes()", "pass",
+    ),
+    Mutant(
+        "max_in_flight is ignored", "limiter.py",
+        "if self._free and self._has_room(function, concurrency):",
+        "if self._has_room(function, concurrency):",
+    ),
+    Mutant(
+        "a function's concurrency is ignored", "limiter.py",
+        "return concurrency >= self._max or self._running.get(function, 0) < concurrency",
+        "return True",
+    ),
+    Mutant(
+        "max_unsettled is ignored", "supervisor.py",
+        "if not intake.has_room:", "if False:",
+    ),
+    Mutant(
+        "a sick function is never paused", "health.py",
+        "failures >= _FAILURES_BEFORE_PAUSE", "False",
+    ),
+    Mutant(
+        "a store that fails is believed", "keeper.py",
+        "self.failed(error)\n                await asyncio.sleep(_WAIT)", "return []",
+    ),
+)  # fmt: skip
+
+
+def main() -> int:
+    words = [word.lower() for word in sys.argv[1:]]
+    chosen = [each for each in MUTANTS if all(word in each.name.lower() for word in words)]
+    if not chosen:
+        print(f"no mutant is called so: {' '.join(words)}", file=sys.stderr)
+        return 2
+    if not _apply():
+        return 2
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder)
+        _copy_to(copy)
+        if _tests(copy) != PASSED:
+            print("the tests fail without any mistake put in", file=sys.stderr)
+            return 2
+        survivors = [each for each in chosen if not _is_found(copy, each)]
+    for each in survivors:
+        print(f"survives: {each.name} ({ENGINE}{each.file})", file=sys.stderr)
+    return 1 if survivors else 0
+
+
+def _apply() -> bool:
+    """Whether each mistake can be put in still, as it is written here."""
+    counts = {mutant: _text(ROOT, mutant).count(mutant.old) for mutant in MUTANTS}
+    for mutant, count in counts.items():
+        if count != 1:
+            print(
+                f"{mutant.name}: {ENGINE}{mutant.file} has this {count} times, not once; "
+                f"write the mutant anew: {mutant.old!r}",
+                file=sys.stderr,
+            )
+    return set(counts.values()) == {1}
+
+
+def _copy_to(folder: Path) -> None:
+    for name in COPIED:
+        origin, copy = ROOT / name, folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if origin.is_dir():
+            shutil.copytree(origin, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        elif origin.exists():
+            shutil.copy(origin, copy)
+
+
+def _text(root: Path, mutant: Mutant) -> str:
+    return (root / ENGINE / mutant.file).read_text("utf-8")
+
+
+def _is_found(copy: Path, mutant: Mutant) -> bool:
+    path, whole = copy / ENGINE / mutant.file, _text(copy, mutant)
+    path.write_text(whole.replace(mutant.old, mutant.new), "utf-8")
+    begun = time.monotonic()
+    status = _tests(copy)
+    path.write_text(whole, "utf-8")
+    said = {FOUND: "found", PASSED: "NOT FOUND"}.get(
+        status, f"no verdict: pytest ended with {status}"
+    )
+    print(f"{said:<10} in {time.monotonic() - begun:5.1f} s: {mutant.name}", flush=True)
+    return status == FOUND
+
+
+def _tests(copy: Path) -> int:
+    """The exit status of the engine's tests, run on the copy."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(copy / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return subprocess.run(
+        [sys.executable, *PYTEST], cwd=copy, env=environment, stdout=subprocess.DEVNULL, check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
