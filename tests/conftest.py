@@ -98,6 +98,18 @@ def log_as_it_was():
 
 
 @pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory):
+    """RabbitMQ, started once for all tests of this process that use it."""
+    pytest.importorskip("aiormq", reason="no aiormq: pip install 'faas-connector[rabbitmq]'")
+    import trustme
+
+    from servers.rabbitmq import RabbitMqServer
+
+    with RabbitMqServer(tmp_path_factory.mktemp("rabbitmq"), trustme.CA()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def kafka(tmp_path_factory):
     """Apache Kafka, started once for all tests of this process that use it."""
     pytest.importorskip("aiokafka", reason="no aiokafka: pip install 'faas-connector[kafka]'")

@@ -175,6 +175,11 @@ class Intake:
         return tracked.line is not None and not tracked.line.is_over and not tracked.is_told
 
     @property
+    def max_unsettled(self) -> int:
+        """Events that may be in hand."""
+        return self._limits.max_unsettled
+
+    @property
     def has_room(self) -> bool:
         """Whether a further event may be read."""
         return (

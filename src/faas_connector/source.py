@@ -173,6 +173,11 @@ class Session(Protocol):
         """Set when nothing more is to be read."""
         ...
 
+    @property
+    def max_unsettled(self) -> int:
+        """How many deliveries of it may be unsettled; then no more are read."""
+        ...
+
     def topics(self) -> frozenset[str]:
         """The topics that functions ask for now."""
         ...

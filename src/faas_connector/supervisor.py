@@ -82,8 +82,14 @@ class _Generated:
 class _Session:
     """What a source is told while it is open."""
 
-    def __init__(self, topic_map: Callable[[], TopicMap], namespaces: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        topic_map: Callable[[], TopicMap],
+        max_unsettled: int,
+        namespaces: tuple[str, ...] = (),
+    ) -> None:
         self.stopping = asyncio.Event()
+        self.max_unsettled = max_unsettled
         self._map = topic_map
         self._namespaces = namespaces
         self._seen: TopicMap | None = None
@@ -226,7 +232,7 @@ class Supervisor:
 
     async def _serve_once(self) -> bool:
         """One session, to its end."""
-        session = _Session(self._map, self._intake.namespaces)
+        session = _Session(self._map, self._intake.max_unsettled, self._intake.namespaces)
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def give_up(error: Exception) -> None:

@@ -8,6 +8,7 @@ A broker's own module subclasses `Server`, and gives a fixture for a session of 
             yield server
 """
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -205,3 +206,20 @@ class Server:
         else:
             self.kill()
         self.start()
+
+    async def restarted(self, *, gracefully=False):
+        """`restart`, without holding up the loop."""
+        if gracefully:
+            self.stop()
+        else:
+            self.kill()
+        self.launch()
+        async with asyncio.timeout(self.patience):
+            while not self._is_up():  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(0.02)
+
+    def _is_up(self):
+        try:
+            return self.answers()
+        except OSError:
+            return False

@@ -1,6 +1,5 @@
 """Apache Kafka on KRaft, one process for controller and broker; its jars come by Maven."""
 
-import asyncio
 import os
 import subprocess
 import tempfile
@@ -133,23 +132,6 @@ class KafkaServer(Server):
         (self.folder / "server.pem").write_bytes(key + chain)
         client = ca.issue_cert("reader@example.com")
         client.private_key_and_cert_chain_pem.write_to_path(self.folder / "client.pem")
-
-    async def restarted(self, *, gracefully=False):
-        """`restart`, without holding up the loop."""
-        if gracefully:
-            self.stop()
-        else:
-            self.kill()
-        self.launch()
-        async with asyncio.timeout(self.patience):
-            while not self._is_up():  # noqa: ASYNC110 - it is another process
-                await asyncio.sleep(0.02)
-
-    def _is_up(self):
-        try:
-            return self.answers()
-        except OSError:
-            return False
 
     async def create(self, topic, partitions=4, **config):
         """A new topic."""

@@ -29,7 +29,3 @@ class NatsServer(Server):
     @property
     def url(self):
         return f"nats://{self.address}"
-
-    async def restarted(self, *, gracefully=False):
-        """For who may only await: it takes some hundredths of a second."""
-        self.restart(gracefully=gracefully)

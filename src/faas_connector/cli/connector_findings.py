@@ -35,6 +35,7 @@ class _Session:
     """What a source is told that is only opened."""
 
     wanted: frozenset[str]
+    max_unsettled: int = 1
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def topics(self) -> frozenset[str]:

@@ -20,6 +20,7 @@ class _Session:
     """What a source is told."""
 
     controller: Controller
+    max_unsettled: int
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def topics(self) -> frozenset[str]:
@@ -45,7 +46,7 @@ async def _show(loaded: LoadedSource, controller: Controller) -> None:
     source = loaded.source
     most = controller.config.limits.max_unsettled
     held: list[Delivery] = []
-    async with source.open(_Session(controller)) as deliveries:
+    async with source.open(_Session(controller, most)) as deliveries:
         async for delivery in deliveries:
             held.append(delivery)
             for line in lines(loaded, delivery, controller):

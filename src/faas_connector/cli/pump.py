@@ -20,6 +20,7 @@ class _Session:
     """What the source is told."""
 
     controller: Controller
+    max_unsettled: int = 64
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def topics(self) -> frozenset[str]:

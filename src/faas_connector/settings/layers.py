@@ -69,9 +69,11 @@ def environment_layer(
         for name, translate in ((each.name, each.translate) for each in option.foreign):
             if foreign and (text := _set(environ, name, option)) is not None:
                 try:
-                    found[option.path] = Raw(translate(text), f"${name}")
+                    translated = translate(text)
                 except ConfigError as error:
                     raise ConfigError(f"${name}: {error}") from None
+                if translated or option.empty:
+                    found[option.path] = Raw(translated, f"${name}")
                 break
     return found
 

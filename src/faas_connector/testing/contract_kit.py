@@ -83,6 +83,8 @@ def needs(subject: Subject, trait: str, *, met: bool) -> None:
 class ContractSession:
     """What the suite tells a source."""
 
+    max_unsettled = 1000
+
     def __init__(self, topics: Collection[str]) -> None:
         self.stopping = asyncio.Event()
         self._topics = frozenset(topics)
