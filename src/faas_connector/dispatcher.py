@@ -647,7 +647,8 @@ class Dispatcher:
                 [self._entry(tracked, each, State.PARKED, Reason.DEADLINE, due) for each in new]
             )
             for pending, entry_id in zip(new, ids, strict=True):
-                pending.entry_id, pending.kept_calls = entry_id, pending.calls
+                # A call that runs is to be written down when it has failed.
+                pending.entry_id, pending.kept_calls = entry_id, max(0, pending.calls - 1)
                 self.held.add(entry_id)
                 self._count_key(tracked, pending, 1)
             await self.settler.ack([tracked])
@@ -678,17 +679,21 @@ class Dispatcher:
                     _log.warning("%s: could not hand back an event (%s)", tracked.source, error)
 
     async def _give_back(self, tracked: Tracked) -> None:
-        """Nack what nobody has; park the rest of what somebody has, so that it isn't repeated."""
+        """Let it come again, without what is done; park the rest where it could not be told."""
+        keeper, is_told_apart = self._keeper, tracked.key is not None
         if tracked.intake.by_position:
             await self.settler.remember([tracked])
-        elif tracked.succeeded:
-            if self._keeper is not None and tracked.open:
-                entries = [
-                    self._entry(tracked, pending, State.PARKED, Reason.BACKOFF, self._clock())
-                    for pending in tracked.open
-                ]
-                await self._keeper.store.write(entries)
-            if self._keeper is not None or not tracked.open:
-                await self.settler.ack([tracked])
-        elif not self._gate.is_closed:
-            await tracked.delivery.nack()
+        elif tracked.succeeded and not tracked.open:
+            await self.settler.ack([tracked])
+        elif keeper is not None and not is_told_apart and (tracked.succeeded or tracked.tickets):
+            entries = [
+                self._entry(tracked, pending, State.PARKED, Reason.BACKOFF, self._clock())
+                for pending in tracked.open
+            ]
+            await keeper.store.write(entries)
+            await self.settler.ack([tracked])
+        elif keeper is not None or not tracked.succeeded:
+            # All of a key come again, in their order: none of them is kept here.
+            await self.settler.remember([tracked])
+            if not self._gate.is_closed:
+                await tracked.delivery.nack()

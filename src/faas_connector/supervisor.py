@@ -338,6 +338,8 @@ class Supervisor:
 
     async def _keep_alive(self, tracked: Tracked, now: float) -> None:
         delivery = tracked.delivery
+        if tracked.is_told:
+            return  # since the sweep
         try:
             if self._intake.traits.extends:
                 await delivery.extend()

@@ -26,6 +26,8 @@ _TARGET = re.compile(rb"POST /(async-)?function/(\S+) HTTP")
 _CALL_ID = re.compile(rb"\r\nX-Call-Id: (\S+)")
 _ATTEMPT = re.compile(rb"\r\nX-Event-Attempt: (\d+)")
 _SOON = 0.002
+# Seconds in which the engine has asked whether it was the gateway that failed.
+_PROBED = 0.01
 # Seconds in which the engine has noticed that the gateway is back.
 _GATE_OPENS = 1.1
 
@@ -112,6 +114,9 @@ class Gateway:
         """From now on calls fail, those under way included."""
         self.outage = how
         self._went_down.set()
+        for call in self.log:
+            if _now() - call.end < _PROBED:  # the probe that followed it failed
+                call.charged = False
 
     def come_back(self) -> None:
         """It is well again."""

@@ -336,3 +336,24 @@ def test_a_probe_of_a_paused_function_undercuts_no_retry_after():
         world.check_once()
 
     run(main())
+
+
+def test_a_call_that_ran_at_its_deadline_is_charged_though_the_function_is_paused_then():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL, deadline=3.0)
+        world = World(
+            [function("a")], [source],
+            lambda _name, data, _call: Answer(500, after=3.5) if data == b"slow" else FAILING,
+            retry=RetryPolicy(attempts=30, min_wait=0.1),
+        )  # fmt: skip
+        async with world.running() as engine:
+            world.publish(source, b"slow")
+            await asyncio.sleep(3.0)
+            for number in range(10):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: engine.health.paused, within=0.3)
+            await asyncio.sleep(0.8)
+            kept = {entry.event.data: entry.attempts for entry in world.waiting() if entry.event}
+            assert kept[b"slow"] == len(world.gateway.of("a", b"slow")) == 1
+
+    run(main())

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from faas_connector.config import Timeouts
+from faas_connector.contract import Order
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.source import Guarantee, Settling, SourceTraits
 from faas_connector.testing.memory_source import MemorySource
@@ -58,6 +59,35 @@ def test_a_verdict_that_comes_while_its_deadline_parks_it_is_not_lost_in_a_stop(
         async with world.running():
             world.publish(source, b"1")
             await asyncio.sleep(2.15)  # it is being parked, and the call goes on until 2.3
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+@pytest.mark.parametrize("gives_positions", [True, False], ids=["positions", "none"])
+def test_what_is_handed_back_of_a_key_keeps_its_order(gives_positions):
+    """The second event of the key has had a success; the first had none, and goes first."""
+
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL, gives_positions=gives_positions)
+
+        def behave(name: str, data: bytes, _call: int) -> Answer:
+            if name == "other" and data == b"2":
+                return OK
+            return Answer(after=4.0) if world.gateway.process == 1 else OK
+
+        world = World(
+            [function("a", "t", "u", order=Order.KEY), function("other", "u")], [source], behave,
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.1),
+        )  # fmt: skip
+        async with world.running():
+            world.publish(source, b"1", key="k")
+            world.publish(source, b"2", topic="u", key="k")
+            await world.until(lambda: world.gateway.successes()["other", b"2"])
         async with world.running():
             await world.quiet()
         world.check()
