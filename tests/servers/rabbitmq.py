@@ -142,7 +142,7 @@ class RabbitMqServer(Server):
         code = (
             f'{{ok, T, _}} = erl_scan:string("{expression}."), '
             "{ok, E} = erl_parse:parse_exprs(T), "
-            f"R = rpc:call('{self.node}', erl_eval, exprs, [E, []]), "
+            f"{{value, R, _}} = rpc:call('{self.node}', erl_eval, exprs, [E, []]), "
             'io:format("~p", [R]), halt().'
         )
         done = subprocess.run(

@@ -1,0 +1,402 @@
+"""The RabbitMQ source against the real server: headers, options, mistakes, and what takes long."""
+
+import asyncio
+import itertools
+import os
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from pamqp.commands import Basic
+
+from faas_connector import Controller, ControllerConfig
+from faas_connector.errors import ConfigError, SourceError
+from faas_connector.settings.sources import load_source
+from faas_connector.sources.rabbitmq import RabbitMqSource
+from faas_connector.stores.memory import MemoryStore
+from faas_connector.testing import LocalFunction, LocalGateway
+from faas_connector.testing.contract_kit import opened
+from servers.rabbitmq import PASSWORD, USER
+
+from .harness import replicas, slow_function
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def queue():
+    """A name that nobody else uses."""
+    return f"open-{os.getpid()}-{next(NUMBERS)}"
+
+
+@pytest.fixture
+async def channel(rabbitmq):
+    async with rabbitmq.channel() as found:
+        yield found
+
+
+def source_of(rabbitmq, queue, **more):
+    return RabbitMqSource(**{"url": rabbitmq.url, "queues": (queue,), **more})
+
+
+def reading(source):
+    return opened(source, {"any"}, 10.0)
+
+
+async def send(channel, queue, *bodies, **properties):
+    await channel.queue_declare(queue, durable=True)
+    for body in bodies:
+        found = Basic.Properties(**properties)
+        await channel.basic_publish(body, routing_key=queue, properties=found)
+
+
+async def first_of(source):
+    async with reading(source) as found:
+        [delivery] = await found.take(1)
+        await delivery.ack()
+    return delivery
+
+
+async def left(rabbitmq, queue):
+    """Messages that stand in a queue, none of them delivered."""
+    async with rabbitmq.channel() as found:
+        return (await found.queue_declare(queue, passive=True)).message_count
+
+
+# Headers
+
+
+async def test_the_headers_of_a_message(rabbitmq, channel, queue):
+    headers = {
+        "Color": "blue", "Trace Id": "gr\u00fcn", "blob": bytearray(b"\xff\x00"),
+        "line": "a\r\nX-Evil: 1", "number": 12, "yes": True, "none": None, "table": {"a": 1},
+        "X-Callback-Url": "x",
+        "when": datetime(2026, 1, 2, tzinfo=UTC),
+    }  # fmt: skip
+    await send(
+        channel, queue, b"\x00\xff", headers=headers, message_id="1", correlation_id="c-1",
+        reply_to="answers", content_type="application/json",
+        timestamp=datetime(2026, 11, 24, 9, tzinfo=UTC),
+    )  # fmt: skip
+    delivery = await first_of(source_of(rabbitmq, queue))
+    event = delivery.event
+    assert event.headers == {
+        "X-Rabbitmq-Routing-Key": queue,
+        "X-Rabbitmq-Exchange": "",
+        "X-Rabbitmq-Redelivered": "false",
+        "X-Rabbitmq-Msg-Id": "1",
+        "X-Rabbitmq-Correlation-Id": "c-1",
+        "X-Rabbitmq-Reply-To": "answers",
+        "X-Rabbitmq-Header-Color": "blue",
+        "X-Rabbitmq-Header-Trace-Id": "Z3LDvG4=",
+        "X-Rabbitmq-Header-Trace-Id-Enc": "b64",
+        "X-Rabbitmq-Header-blob": "/wA=",
+        "X-Rabbitmq-Header-blob-Enc": "b64",
+        "X-Rabbitmq-Header-line": "YQ0KWC1FdmlsOiAx",
+        "X-Rabbitmq-Header-line-Enc": "b64",
+        "X-Rabbitmq-Header-number": "12",
+        "X-Rabbitmq-Header-yes": "true",
+        "X-Rabbitmq-Header-none": "",
+        "X-Rabbitmq-Header-table": '{"a": 1}',
+        "X-Rabbitmq-Header-X-Callback-Url": "x",
+        "X-Rabbitmq-Header-when": "2026-01-02T00:00:00+00:00",
+    }
+    assert (event.topic, event.data, event.id) == (queue, b"\x00\xff", "1")
+    assert event.content_type == "application/json"
+    assert event.time == datetime(2026, 11, 24, 9, tzinfo=UTC)
+    assert (delivery.position, delivery.redelivered) == (None, False)
+
+
+async def test_what_comes_again_says_so(rabbitmq, channel, queue):
+    await send(channel, queue, b"1")
+    async with reading(source_of(rabbitmq, queue)) as found:
+        [first] = await found.take(1)
+        await first.nack()
+        [again] = await found.take(1)
+        await again.ack()
+    assert again.redelivered
+    assert again.event.headers["X-Rabbitmq-Redelivered"] == "true"
+
+
+# What is there, and what is made
+
+
+async def test_queues_exchanges_and_bindings_are_made(rabbitmq, channel, queue):
+    source = source_of(
+        rabbitmq, queue, bindings=(f"{queue}-shop:order.*", f"{queue}-news:#"),
+        topic_from="routing-key",
+    )  # fmt: skip
+    async with reading(source) as found:
+        for exchange, key in (("shop", "order.new"), ("shop", "left.out"), ("news", "a.b")):
+            await channel.basic_publish(
+                key.encode(), exchange=f"{queue}-{exchange}", routing_key=key, mandatory=False
+            )
+        both = await found.take(2)
+        for delivery in both:
+            await delivery.ack()
+    assert {each.event.topic for each in both} == {"order.new", "a.b"}
+    assert both[0].event.headers["X-Rabbitmq-Exchange"] == f"{queue}-shop"
+
+
+async def test_a_queue_that_is_there_is_used_as_it_is(rabbitmq, channel, queue):
+    await channel.queue_declare(queue, durable=False, arguments={"x-max-length": 5})
+    await channel.basic_publish(b"1", routing_key=queue)
+    assert (await first_of(source_of(rabbitmq, queue))).event.data == b"1"
+
+
+async def test_several_queues(rabbitmq, channel, queue):
+    await send(channel, f"{queue}-a", b"a")
+    await send(channel, f"{queue}-b", b"b")
+    async with reading(source_of(rabbitmq, queue, queues=(f"{queue}-a", f"{queue}-b"))) as found:
+        both = await found.until(b"a", b"b")
+        for delivery in both.values():
+            await delivery.ack()
+    assert both[b"a"].event.topic == f"{queue}-a"
+
+
+async def test_no_more_are_sent_than_may_be_unsettled(rabbitmq, channel, queue):
+    await send(channel, queue, *(b"%d" % number for number in range(20)))
+    async with reading(source_of(rabbitmq, queue, prefetch=5)) as found:
+        await found.take(5)
+        assert await found.next(0.3) is None
+        assert (await channel.queue_declare(queue, passive=True)).message_count == 15
+
+
+# Security
+
+
+async def test_a_user_with_a_password(rabbitmq, channel, queue):
+    await send(channel, queue, b"1")
+    source = source_of(rabbitmq, queue, user=USER, password=PASSWORD)
+    assert (await first_of(source)).event.data == b"1"
+
+
+async def test_tls_with_our_own_certificate(rabbitmq, channel, queue):
+    await send(channel, queue, b"1")
+    source = source_of(
+        rabbitmq, queue, url=rabbitmq.tls_url, ca_file=rabbitmq.folder / "ca.pem",
+        cert_file=rabbitmq.folder / "client.pem",
+    )  # fmt: skip
+    assert (await first_of(source)).event.data == b"1"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"user": USER, "password": "wr0ng"}, "refuses user 'reader'"),
+        ({"vhost": "nowhere"}, "refuses the virtual host 'nowhere'"),
+        ({"vhost": "closed"}, "refuses the virtual host 'closed'"),
+        ({"user": USER, "password": PASSWORD, "queues": ("closed",)}, "ACCESS_REFUSED"),
+        ({"create": False}, "and create is false"),
+        ({"dead_letter_exchange": "nowhere"}, "there is no exchange nowhere"),
+        ({"tls": True}, "can't connect"),
+        ({"tls_port": True}, "CERTIFICATE_VERIFY_FAILED"),
+    ],
+)
+async def test_a_mistake_is_one_clear_line(rabbitmq, queue, options, said):
+    options = dict(options)
+    if vhost := options.pop("vhost", ""):
+        options["url"] = f"{rabbitmq.url}/{vhost}"
+    if options.pop("tls_port", False):
+        options["url"] = rabbitmq.tls_url
+    with pytest.raises(SourceError) as caught:
+        async with reading(source_of(rabbitmq, queue, **options)) as found:
+            await found.next()
+    text = str(caught.value)
+    assert said in text
+    assert "\n" not in text
+    assert PASSWORD not in text
+    assert "wr0ng" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"url": "amqp://me:s3cret@host"}, "must not hold credentials"),
+        ({"url": "http://host"}, "for example amqp://"),
+        ({"url": "amqp://host?heartbeat=1"}, "for example amqp://"),
+        ({"queues": ()}, "needs a name"),
+        ({"bindings": (":key",)}, "must be EXCHANGE:KEY"),
+        ({"prefetch": 0}, "must be above 0"),
+        ({"prefetch": 70000}, "65535 or less"),
+        ({"heartbeat": 0.5}, "1s or more"),
+        ({"queue_type": "quorum", "exclusive": True}, "can't be auto_delete or exclusive"),
+        ({"topic_from": "body"}, "must be one of queue, routing-key"),
+    ],
+)
+def test_what_can_never_work_is_refused(options, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        RabbitMqSource(**{"queues": ("a",), **options})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_it_is_found_by_its_entry_point():
+    assert load_source("rabbitmq") is RabbitMqSource
+
+
+async def test_the_environment_of_the_existing_chart(rabbitmq, channel, queue, tmp_path):
+    """What the chart of the rabbitmq-connector sets."""
+    await send(channel, queue, b"1", message_id="1")
+    environ = {
+        "rabbitmq_url": f"amqp://{USER}:{PASSWORD}@{rabbitmq.address}/",
+        "queues": f'[{{"name": "{queue}", "durable": true, "nowait": false, '
+        '"autodelete": false, "exclusive": false}]',
+        "upstream_timeout": "1m", "rebuild_interval": "30s", "asynchronous_invocation": "false",
+        "print_response": "true", "print_response_body": "true", "print_request_body": "false",
+        "content_type": "text/plain", "topic_delimiter": ",", "debug": "false",
+        "log_encoding": "console",
+    }  # fmt: skip
+    async with slow_function(queue) as gateway:
+        environ["gateway_url"] = gateway.url
+        async with replicas(tmp_path, gateway, ("rabbitmq",), **environ) as another:
+            replica = await another()
+            [call] = await gateway.wait_received(1, within=10)
+            await replica.stop()
+            assert PASSWORD not in replica.log
+    assert call.header("X-Topic") == queue
+    assert call.header("Content-Type") == "text/plain"
+    assert call.header("X-Rabbitmq-Msg-Id") == "1"
+    assert call.header("X-Rabbitmq-Routing-Key") == queue
+
+
+# Rejecting, and delivery limits
+
+
+async def test_what_is_rejected_is_in_the_dead_letter_exchange(rabbitmq, channel, queue):
+    await channel.exchange_declare(f"{queue}-dead", exchange_type="fanout")
+    await channel.queue_declare(f"{queue}-dead")
+    await channel.queue_bind(f"{queue}-dead", f"{queue}-dead")
+    headers = {"Color": "blue", "blob": bytearray(b"\xff")}
+    await send(channel, queue, b"1", headers=headers, message_id="m")
+    source = source_of(rabbitmq, queue, dead_letter_exchange=f"{queue}-dead")
+    async with reading(source) as found:
+        [delivery] = await found.take(1)
+        await delivery.reject()
+    dead = await channel.basic_get(f"{queue}-dead", no_ack=True)
+    assert (dead.body, dead.routing_key, dead.header.properties.message_id) == (b"1", queue, "m")
+    assert dead.header.properties.headers == {
+        **headers,
+        "x-first-death-queue": queue,
+        "x-first-death-exchange": "",
+        "x-first-death-reason": "rejected",
+    }
+    assert await left(rabbitmq, queue) == 0
+
+
+async def test_what_no_dead_letter_queue_takes_is_not_lost(rabbitmq, channel, queue):
+    await channel.exchange_declare(f"{queue}-dead", exchange_type="fanout")
+    await send(channel, queue, b"1")
+    source = source_of(rabbitmq, queue, dead_letter_exchange=f"{queue}-dead")
+    async with reading(source) as found:
+        [delivery] = await found.take(1)
+        with pytest.raises(SourceError, match="NO_ROUTE"):
+            await delivery.reject()
+    assert await left(rabbitmq, queue) == 1
+
+
+async def test_the_queues_own_dead_letter_exchange(rabbitmq, channel, queue):
+    await channel.queue_declare(f"{queue}-dead")
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{queue}-dead"}
+    await channel.queue_declare(queue, arguments=arguments)
+    await channel.basic_publish(b"1", routing_key=queue)
+    async with reading(source_of(rabbitmq, queue)) as found:
+        [delivery] = await found.take(1)
+        await delivery.reject()
+    async with reading(source_of(rabbitmq, f"{queue}-dead")) as found:
+        [dead] = await found.take(1)
+        await dead.ack()
+    assert '"reason": "rejected"' in dead.event.headers["X-Rabbitmq-Header-x-death"]
+
+
+async def test_the_last_delivery_of_a_quorum_queue_is_told(rabbitmq, channel, queue, caplog):
+    source = source_of(rabbitmq, queue, queue_type="quorum", delivery_limit=2)
+    async with reading(source) as found:
+        await found.next(0.0)
+        await channel.basic_publish(b"1", routing_key=queue)
+        for count in (None, 2):
+            [delivery] = await found.take(1)
+            assert delivery.count == count
+            assert delivery.deadline > 100
+            await delivery.nack()
+        [last] = await found.take(1)
+        assert last.count == 3
+        assert last.deadline <= 3  # so that it is parked, and not lost with us
+        await last.ack()
+    assert "for the last time (it came 3 times)" in caplog.text
+
+
+# What takes long
+
+
+@pytest.fixture
+def impatient(rabbitmq):
+    """Closes the channel of what is unsettled for a second."""
+    rabbitmq.evaluate("application:set_env(rabbit, consumer_timeout, 1000)")
+    yield rabbitmq
+    rabbitmq.evaluate("application:set_env(rabbit, consumer_timeout, 1800000)")
+
+
+async def test_the_brokers_timeout(impatient, queue):
+    """Where it is not told, its end is; where it is, nothing waits for so long."""
+    async with impatient.channel() as channel:
+        await send(channel, queue, *(b"%d" % number for number in range(50)))
+    with pytest.raises(SourceError, match="give consumer_timeout the value"):  # noqa: PT012
+        async with reading(source_of(impatient, queue)) as found:
+            await found.take(1)
+            await asyncio.sleep(2.5)
+            await found.take(50)
+    async with reading(source_of(impatient, queue, consumer_timeout=1.0)) as found:
+        [first] = await found.take(1)
+        await first.ack()
+        await asyncio.sleep(2.5)  # nobody reads for longer than the timeout
+        rest = set()
+        while len(rest) < 49:
+            [delivery] = await found.take(1)
+            await delivery.ack()
+            rest.add(delivery.event.data)
+
+
+async def test_a_call_longer_than_the_timeout_is_not_repeated(impatient, queue):
+    async def answer(_call):
+        await asyncio.sleep(2.5)
+        return 200
+
+    async with impatient.channel() as channel:
+        await send(channel, queue, b"1")
+    function = LocalFunction(name="slow", annotations={"topic": queue}, answer=answer)
+    async with engine(source_of(impatient, queue, consumer_timeout=1.0), function) as gateway:
+        await gateway.wait_received(1, within=10)
+    assert len(gateway.received) == 1
+    assert await left(impatient, queue) == 0
+
+
+@asynccontextmanager
+async def engine(source, function):
+    async with LocalGateway(functions=[function]) as gateway:
+        async with Controller(ControllerConfig(gateway_url=gateway.url)) as controller:
+            run = asyncio.create_task(controller.run(source, store=MemoryStore()))
+            yield gateway
+            controller.stop()
+            assert await run
+
+
+async def test_a_queue_that_is_deleted_is_told(rabbitmq, channel, queue):
+    await send(channel, queue)
+    with pytest.raises(SourceError, match=f"queue {queue} is gone"):  # noqa: PT012
+        async with reading(source_of(rabbitmq, queue)) as found:
+            await found.next(0.2)
+            await channel.queue_delete(queue)
+            await found.next()
+
+
+async def test_large_bodies_do_not_fill_the_memory(rabbitmq, channel, queue, monkeypatch):
+    """What is too large together goes back, and is asked for in smaller portions."""
+    monkeypatch.setattr("faas_connector.sources.rabbitmq.consumer._MOST_BYTES", 100_000)
+    await send(channel, queue, *(bytes([number]) * 10_000 for number in range(40)))
+    async with reading(source_of(rabbitmq, queue)) as found:
+        bodies = set()
+        while len(bodies) < 40:
+            [delivery] = await found.take(1)
+            bodies.add(delivery.event.data)
+            await delivery.ack()
+    assert await left(rabbitmq, queue) == 0
