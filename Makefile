@@ -5,6 +5,7 @@ READY := $(VENV)/.ready
 SOURCES := src tests examples benchmarks tools
 # Cut into words, so that `make dev ARGS="--stack stack.yaml"` works.
 ARGS ?=
+FUZZ_SECONDS ?= 3600
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev check format test bench bench-quick soak clean
@@ -45,7 +46,9 @@ bench-quick: $(READY)  ## The same with few rounds, in under two minutes
 
 soak: $(READY)  ## The tests that take hours: mistakes put in, long fuzzing, many kills
 	$(BIN)/python tools/mutants.py
-	FUZZ_SECONDS=3600 $(BIN)/pytest -n 2 -m 'soak or fuzz' --timeout=0 $(ARGS)
+	$(BIN)/pytest -s -m soak tests/integration/test_many_events.py
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/pytest -n 2 -m 'soak or fuzz' --timeout=0 \
+		--ignore tests/integration/test_many_events.py $(ARGS)
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) dist build .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
