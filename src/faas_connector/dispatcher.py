@@ -458,7 +458,12 @@ class Dispatcher:
             and self._keeper is not None
             and self._invoker.terms(pending.function).dead_letter
         )
-        if keeps and self._keeper is not None:
+        if keeps and await self._rejected(tracked, pending):
+            self.counts.dead_lettered += 1
+            _log.error(
+                "dead letter at the broker: %s, %s: %s", pending.function, reason, what, extra=extra
+            )
+        elif keeps and self._keeper is not None:
             entry = self._entry(tracked, pending, State.DEAD, verdict.reason, 0.0)
             await self._keeper.write([entry])
             self.counts.dead_lettered += 1
@@ -470,6 +475,19 @@ class Dispatcher:
             _log.error("dropped: %s, %s: %s", pending.function, reason, what, extra=extra)
         if pending.entry_id:
             self._count_key(tracked, pending, -1)
+
+    async def _rejected(self, tracked: Tracked, pending: Pending) -> bool:
+        """Whether the broker keeps it now as a dead letter of its own."""
+        is_alone = len(tracked.functions) == 1 and not (tracked.entry_id or pending.entry_id)
+        if not (tracked.intake.traits.keeps_dead_letters and is_alone) or tracked.is_told:
+            return False
+        try:
+            await tracked.delivery.reject()
+        except ConnectorError as error:
+            _log.warning("%s: the dead letter is kept here: %s", tracked.source, error)
+            return False
+        tracked.is_told = True
+        return True
 
     async def _bury_damaged(self, tracked: Tracked) -> None:
         what = tracked.delivery.damage

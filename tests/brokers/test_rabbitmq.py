@@ -294,6 +294,25 @@ async def test_what_no_dead_letter_queue_takes_is_not_lost(rabbitmq, channel, qu
     assert await left(rabbitmq, queue) == 1
 
 
+@pytest.mark.parametrize("bound", [True, False])
+async def test_what_a_function_refuses_is_kept_by_the_broker(rabbitmq, channel, queue, bound):
+    """Where a queue takes it; else it is kept here."""
+    await channel.exchange_declare(f"{queue}-dead", exchange_type="fanout")
+    await channel.queue_declare(f"{queue}-dead")
+    if bound:
+        await channel.queue_bind(f"{queue}-dead", f"{queue}-dead")
+    await send(channel, queue, b"1")
+    source = source_of(rabbitmq, queue, dead_letter_exchange=f"{queue}-dead")
+    function = LocalFunction(name="one", annotations={"topic": queue}, answer=lambda _: 400)
+    store = MemoryStore()
+    async with engine(source, function, store) as gateway:
+        await gateway.wait_received(1, within=10)
+    dead = await channel.basic_get(f"{queue}-dead", no_ack=True)
+    kept = (await store.counts()).dead
+    assert (dead.body, kept) == ((b"1", 0) if bound else (b"", 1))
+    assert await left(rabbitmq, queue) == 0
+
+
 async def test_the_queues_own_dead_letter_exchange(rabbitmq, channel, queue):
     await channel.queue_declare(f"{queue}-dead")
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{queue}-dead"}
@@ -371,10 +390,10 @@ async def test_a_call_longer_than_the_timeout_is_not_repeated(impatient, queue):
 
 
 @asynccontextmanager
-async def engine(source, function):
+async def engine(source, function, store=None):
     async with LocalGateway(functions=[function]) as gateway:
         async with Controller(ControllerConfig(gateway_url=gateway.url)) as controller:
-            run = asyncio.create_task(controller.run(source, store=MemoryStore()))
+            run = asyncio.create_task(controller.run(source, store=store or MemoryStore()))
             yield gateway
             controller.stop()
             assert await run

@@ -57,7 +57,9 @@ async def left(rabbitmq, queue):
 
 
 @pytest.mark.parametrize("number", rounds(1))
-@pytest.mark.parametrize("queue", ["classic", "quorum"], indirect=True)
+@pytest.mark.parametrize(
+    "queue", ["quorum", pytest.param("classic", marks=pytest.mark.soak)], indirect=True
+)
 async def test_a_killed_broker_loses_nothing(rabbitmq, queue, tmp_path, number, request):
     is_classic = "classic" in request.node.name
     await publish(rabbitmq, queue, range(EVENTS))

@@ -128,9 +128,8 @@ class RabbitMqSettings(TlsSettings):
     exchange_type: ExchangeType = ExchangeType.TOPIC
     """Of exchanges that are declared: `topic`, `direct` or `fanout`."""
     dead_letter_exchange: str = option(default="", example="dead-letters")
-    """Where what is rejected is published, under its own routing key and confirmed; it must be
-    there. Without it, RabbitMQ passes it to the queue's own dead-letter exchange, unconfirmed, or
-    drops it."""
+    """An exchange that gets dead letters instead of the state folder, each under its own routing
+    key and confirmed; it must be there."""
     consumer_timeout: Seconds = 1800.0
     """The broker's `consumer_timeout`: it closes the channel where a message stays unsettled for
     longer, so events are parked before."""

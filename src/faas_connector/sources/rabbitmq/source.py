@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +29,8 @@ from faas_connector.sources.rabbitmq.consumer import Consumer, Waiting
 from faas_connector.sources.rabbitmq.settings import RabbitMqSettings, TopicFrom
 
 _log = logging.getLogger("faas_connector.source")
+_TRAITS = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, replicas_share=True)
+_KEEPING = replace(_TRAITS, keeps_dead_letters=True)
 _PREFIX = "X-Rabbitmq-"
 _MOST_PREFETCHED = 65_535
 # How often a quorum queue of RabbitMQ 4 delivers again what came back.
@@ -45,7 +48,10 @@ class RabbitMqSource(RabbitMqSettings):
         ('127.0.0.1', 5672)
     """
 
-    traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, replicas_share=True)
+    @property
+    def traits(self) -> SourceTraits:
+        """What it can do."""
+        return _KEEPING if self.dead_letter_exchange else _TRAITS
 
     @asynccontextmanager
     async def open(self, session: Session) -> AsyncGenerator[AsyncIterator[Delivery]]:
