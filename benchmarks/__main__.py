@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import bench_local_gateway, engine, invoke, kafka, others, replay, webhook
+from benchmarks import bench_local_gateway, engine, invoke, kafka, others, rabbitmq, replay, webhook
 from benchmarks.figures import FIGURE_HEAD, table
 from benchmarks.plan import Plan, Section
 from benchmarks.processes import ChildError, build_go
@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Plan], Section]] = {
     "replay": replay.run,
     "webhook": webhook.run,
     "kafka": kafka.run,
+    "rabbitmq": rabbitmq.run,
 }
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
