@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from pamqp import encode
 from pamqp.commands import Basic
 
 from faas_connector import Controller, ControllerConfig
@@ -105,6 +106,34 @@ async def test_the_headers_of_a_message(rabbitmq, channel, queue):
     assert event.content_type == "application/json"
     assert event.time == datetime(2026, 11, 24, 9, tzinfo=UTC)
     assert (delivery.position, delivery.redelivered) == (None, False)
+
+
+async def test_what_nobody_may_send_stops_nothing(rabbitmq, channel, queue, monkeypatch):
+    """Text that is no UTF-8, a time in microseconds, headers that are none."""
+
+    def latin(text):
+        return bytes([len(text)]) + text.encode("latin-1")
+
+    await send(channel, queue)
+    with monkeypatch.context() as patch:
+        patch.setitem(encode.METHODS, "shortstr", latin)
+        patch.setitem(encode.METHODS, "timestamp", lambda _: (10**16).to_bytes(8))
+        patch.setitem(encode.METHODS, "table", lambda _: b"\x00\x00\x00\x03\x01\xfcV")
+        properties = Basic.Properties(
+            message_id="gr\u00fcn", timestamp=datetime.now(UTC), headers={"a": 1}
+        )
+        await channel.basic_publish(b"1", routing_key=queue, properties=properties)
+    await send(channel, queue, b"2", message_id="gr\u00fcn", headers={"a": 1})
+    async with reading(source_of(rabbitmq, queue)) as found:
+        bad, good = await found.take(2)
+        for delivery in (bad, good):
+            await delivery.ack()
+    assert (bad.event.id, bad.event.time) == ("gr\ufffdn", None)
+    assert bad.event.headers["X-Rabbitmq-Msg-Id"] == "Z3L8bg=="
+    assert bad.event.headers["X-Rabbitmq-Msg-Id-Enc"] == "b64"
+    assert bad.event.headers["X-Rabbitmq-Header-Unreadable"] == "AfxW"
+    assert (good.event.data, good.event.id) == (b"2", "gr\u00fcn")
+    assert good.event.headers["X-Rabbitmq-Header-a"] == "1"
 
 
 async def test_what_comes_again_says_so(rabbitmq, channel, queue):

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from faas_connector.auth import SecretFile
 from faas_connector.errors import MissingExtraError, SourceError
+from faas_connector.sources.rabbitmq.decoding import forgive
 from faas_connector.sources.rabbitmq.settings import QueueType, RabbitMqSettings
 from faas_connector.sources.tls import ssl_context
 
@@ -29,6 +30,7 @@ try:
         DeliveryError,
         ProbableAuthenticationError,
     )
+    from pamqp import decode
     from pamqp.commands import Basic
     from yarl import URL
 except ImportError as missing:
@@ -52,6 +54,8 @@ __all__ = [
 # It logs each failed attempt with its traceback; what matters of that is in our own error.
 for _name in ("aiormq.connection", "aiormq.channel"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+forgive(decode.METHODS, decode.TABLE_MAPPING)
 
 FAILURES = (AMQPError, ChannelInvalidStateError, OSError, EOFError, RuntimeError)
 """What the library raises where the broker refuses, or is gone."""

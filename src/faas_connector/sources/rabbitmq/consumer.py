@@ -185,7 +185,7 @@ class Consumer:
         """
         try:
             await sending
-        except FAILURES as error:
+        except (*FAILURES, TypeError, ValueError) as error:  # the latter: what can't be sent on
             raise SourceError(f"{self._label}: can't be settled: {reason_of(error)}") from None
         except asyncio.CancelledError:
             # The library cancels who waits on a connection that is closed.

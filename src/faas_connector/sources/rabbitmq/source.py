@@ -178,7 +178,7 @@ def event_of(message: DeliveredMessage, queue: str, topic_from: TopicFrom) -> Ev
     sent: Mapping[str, Any] = properties.headers or {}
     content_type = properties.content_type
     return Event(
-        key if topic_from is TopicFrom.ROUTING_KEY else queue,
+        _plain(key) if topic_from is TopicFrom.ROUTING_KEY else queue,
         message.body,
         fields(
             _PREFIX,
@@ -186,8 +186,8 @@ def event_of(message: DeliveredMessage, queue: str, topic_from: TopicFrom) -> Ev
             ((f"Header-{name}", _text(value)) for name, value in sent.items()),
         ),
         content_type=content_type if content_type and is_text(content_type) else None,
-        id=properties.message_id or None,
-        key=key,
+        id=_plain(properties.message_id or "") or None,
+        key=_plain(key),
         time=_time(properties.timestamp),
     )
 
@@ -195,6 +195,13 @@ def event_of(message: DeliveredMessage, queue: str, topic_from: TopicFrom) -> Ev
 def _sendable(value: Any) -> Any:
     """A header's value as the library takes it: text that is no UTF-8 came as bytes."""
     return bytearray(value) if isinstance(value, bytes) else value
+
+
+def _plain(text: str) -> str:
+    """The text, with a mark for each byte that is no UTF-8."""
+    return (
+        text if text.isascii() else text.encode("utf-8", "surrogateescape").decode(errors="replace")
+    )
 
 
 def _text(value: object) -> str | bytes | None:
