@@ -48,6 +48,8 @@ class Settler:
         self._clock = clock
         self._forget = forget
         self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._unwritten: dict[Tracked, None] = {}
+        """What comes again, and is being written down."""
 
     def was_finished(self, key: tuple[str, str]) -> bool:
         """Whether each function has the event, though its broker doesn't know it."""
@@ -128,7 +130,10 @@ class Settler:
                 self._finished[each.key] = None
                 if len(self._finished) > _MOST_REMEMBERED:
                     self._finished.popitem(last=False)
+        self._unwritten.update(dict.fromkeys(covered))
         await self.remember(covered)
+        for each in covered:
+            self._unwritten.pop(each, None)
 
     async def remember(self, events: Iterable[Tracked]) -> None:
         """Write down what succeeded, so that a redelivery doesn't repeat it; try once."""
@@ -147,7 +152,9 @@ class Settler:
         return [done_entry(tracked, pending, now) for pending in tracked.succeeded]
 
     async def remember_beyond(self, intakes: Iterable[Intake]) -> None:
-        """At a stop: write down what is finished above a gap."""
+        """At a stop: write down what is finished above a gap, or comes again."""
+        unwritten, self._unwritten = self._unwritten, {}
+        await self.remember(unwritten)
         for intake in intakes:
             for line in intake.lines.values():
                 await self.remember(line.frontier.beyond())

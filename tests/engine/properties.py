@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from .loop import run
@@ -27,14 +27,15 @@ def for_all(
     more: st.SearchStrategy[Any],
     *,
     examples: int,
+    chosen_by: int = 0,
     shrinks: bool = False,
 ) -> None:
-    """Try a property on so many scenarios, the same ones each time."""
+    """Try a property on so many scenarios: the same ones each time, and others for each number."""
 
+    @seed(chosen_by)
     @settings(
         deadline=None,
         database=None,
-        derandomize=True,
         max_examples=examples,
         phases=[Phase.generate, Phase.shrink] if shrinks else [Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -95,3 +95,29 @@ def test_what_is_handed_back_of_a_key_keeps_its_order(gives_positions):
         world.check_once()
 
     run(main())
+
+
+def test_what_could_not_be_acknowledged_is_written_down_though_the_drain_is_over():
+    async def main() -> None:
+        source = MemorySource(traits=BY_POSITION)
+        world = World(
+            [function("a")], [source],
+            lambda _name, data, _call: Answer(after=1.0) if data == b"1" else OK,
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=2.0),
+        )  # fmt: skip
+        async with world.running() as engine:
+            for data in (b"1", b"2", b"3"):
+                world.publish(source, data)
+            await asyncio.sleep(0.5)
+            engine.stop()
+            await asyncio.sleep(0.1)
+            world.store.latency = 4.0
+            source.break_connection()
+        world.store.latency = 0.0
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())

@@ -1,8 +1,8 @@
 """A connector in a process of its own that settles very many events: `many_events.py URL FOLDER N`.
 
-Half of them come by position and half one by one; one in a hundred fails at first and is parked,
-one in a thousand is refused and becomes a dead letter. Prints a line of JSON: the bytes of memory
-in use at regular counts, and what became of the events.
+Half of them come by position and half one by one; one in a thousand fails at first and is parked
+(and so are those behind it, where order is kept), one in a thousand is refused and becomes a dead
+letter. Prints a line of JSON: the memory in use at regular counts, and what became of the events.
 """
 
 import asyncio
