@@ -649,6 +649,8 @@ class Dispatcher:
         is_settling = tracked.keeping or tracked.detaching or tracked.is_told
         if self._keeper is None or is_settling or tracked.is_finished:
             return
+        if tracked.task is not None and (tracked.task.cancelling() or tracked.task.done()):
+            return  # it is being handed back
         if not tracked.open:
             return  # nobody knows yet who is to have it, or it is about to be settled
         # Whoever asks may be gone before it is written: half of it would repeat calls.

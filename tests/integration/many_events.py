@@ -47,7 +47,7 @@ class Numbers:
             guarantee=Guarantee.AT_LEAST_ONCE, settling=settling, ordered=True
         )
         self.count = count
-        self.acks = bytearray(count)
+        self.acks = bytearray(b"\0" * count)  # in memory from the start
         self.reached = 0
         self._tell = tell
 
