@@ -198,3 +198,24 @@ def test_what_is_parked_at_its_deadline_moves_behind_what_is_parked_later_ahead_
         assert [call.data for call in world.gateway.of("a") if call.ok] == [b"1", b"2"]
 
     run(main())
+
+
+@BOTH
+def test_what_was_finished_as_its_session_was_lost_is_not_repeated_though_the_store_refused(traits):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World([function("a")], [source], always(Answer(after=1.0)))
+        async with world.running():
+            world.publish(source, b"1")
+            await asyncio.sleep(0.5)
+            world.store.refuses_writes = True
+            source.refusals = 2
+            source.break_connection()
+            await world.until(lambda: world.gateway.successes()["a", b"1"])
+            await asyncio.sleep(0.01)
+            world.store.refuses_writes = False
+            await world.quiet(within=30.0)
+        check_all(world)
+        assert len(source.deliveries) == 2
+
+    run(main())
