@@ -35,7 +35,7 @@ BAR = r"\|"  # a bar inside a cell
 
 # Who acts on an annotation; the connector on all others.
 READERS = {
-    "schedule": "nobody yet; it is checked",
+    "schedule": "the cron source",
     "com.openfaas.queue": "the gateway; it is checked",
     "faas-connector.local.url": "the local gateway",
 }

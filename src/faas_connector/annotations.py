@@ -104,7 +104,7 @@ _CRON_WORDS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnig
 def _schedule(text: str) -> tuple[str, ...]:
     schedules = tuple(part.strip() for part in text.split(";") if part.strip())
     if not schedules or not all(map(_is_schedule, schedules)):
-        raise ConfigError("must be cron expressions of 5 fields, several joined by ';'")
+        raise ConfigError("must be cron expressions of 5 or 6 fields, several joined by ';'")
     return schedules
 
 
@@ -216,7 +216,7 @@ def problem_of(annotation: Annotation, value: str, what: str) -> AnnotationProbl
     )
 
 
-def written(value: enum.Enum | float | frozenset[int]) -> str:
+def written(value: enum.Enum | float | frozenset[int] | tuple[str, ...]) -> str:
     """A setting as an annotation would say it."""
     if isinstance(value, enum.Enum):
         return str(value.value)
@@ -224,6 +224,8 @@ def written(value: enum.Enum | float | frozenset[int]) -> str:
         return "on" if value else "off"
     if isinstance(value, frozenset):
         return ",".join(sorted(map(str, value)))
+    if isinstance(value, tuple):
+        return "; ".join(value)
     return str(value) if isinstance(value, int) else f"{value:.9f}".rstrip("0").rstrip(".") + "s"
 
 

@@ -51,7 +51,7 @@ class FunctionContract(msgspec.Struct, frozen=True):
     """Calls that may run at a time."""
     order: Order | None = None
     """Whether events of one key come one after another."""
-    schedule: tuple[str, ...] = ()
+    schedule: tuple[str, ...] | None = None
     """When the cron source calls it."""
     dead_letter: bool | None = None
     """Whether its failed events are kept as dead letters."""
@@ -190,7 +190,7 @@ def _instead(
             holds = f"until then it {how} {written(value)}"
             break
     else:
-        default = "the setting of the connector holds"
+        default = "nothing fires" if field == "schedule" else "the setting of the connector holds"
         holds = f"until then {'it has no effect' if annotation.strict else default}"
     return msgspec.structs.replace(problem, holds=holds)
 

@@ -202,17 +202,19 @@ def test_the_environment_of_an_existing_connectors_chart(start, tmp_path):
     for name, text in {"user": "admin", "password": "s3cret"}.items():
         (tmp_path / f"basic-auth-{name}").write_text(text)
     with ThreadedGateway(lambda: LocalGateway(basic_auth=("admin", "s3cret"))) as gateway:
-        gateway.add(LocalFunction(name="printer", annotations={"topic": "orders.new"}))
+        asked = {"topic": "cron-function", "schedule": "* * * * * *"}
+        gateway.add(LocalFunction(name="printer", annotations=asked))
         run = start(
-            *TIMER,
+            "cron",
             OPENFAAS_URL="",
-            FAAS_CONNECTOR_STATE="none",
+            FAAS_CONNECTOR_STATE=str(tmp_path / "state"),
             gateway_url=gateway.url,
             asynchronous_invocation="true",
             content_type="text/plain",
             basic_auth="true",
             secret_mount_path=str(tmp_path),
             rebuild_interval="30s",
+            rebuild_timeout="10s",
             debug="false",
             log_encoding="console",
         )

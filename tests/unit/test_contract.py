@@ -168,6 +168,7 @@ def test_a_full_contract():
         retry_codes=frozenset({429, 503}),
         retry_min_wait=0.5,
         retry_max_wait=90.0,
+        schedule=("@every 5m",),
     )
 
 
@@ -278,7 +279,7 @@ class TestMessages:
                 "schedule",
                 ";",
                 (
-                    "must be cron expressions of 5 fields, several joined by ';', got ';'; "
+                    "must be cron expressions of 5 or 6 fields, several joined by ';', got ';'; "
                     "for example '*/5 * * * *'"
                 ),
             ),
@@ -515,9 +516,19 @@ class TestWhatHoldsMeanwhile:
         last = read({"faas-connector.order": "wrong"})
         assert read({}, last=last) == FunctionContract(NAME)
 
-    @pytest.mark.parametrize("key", ["schedule", "com.openfaas.queue", "faas-connector.local.url"])
+    @pytest.mark.parametrize("key", ["com.openfaas.queue", "faas-connector.local.url"])
     def test_of_what_others_read_nothing_is_said(self, key):
         assert read({key: " "}, last=read({})).problems[0].holds == ""
+
+    def test_of_a_schedule_that_never_was_right_nothing_fires(self):
+        problem = read({"schedule": "often"}).problems[0]
+        assert problem.holds == "until then nothing fires"
+
+    def test_a_schedule_of_before_stays_as_it_was_written(self):
+        last = read({"schedule": "@daily; 0 9 * * MON-FRI"})
+        contract = read({"schedule": "often"}, last=last)
+        assert contract.schedule == ("@daily", "0 9 * * MON-FRI")
+        assert contract.problems[0].holds == "until then it stays @daily; 0 9 * * MON-FRI"
 
     def test_nothing_is_kept_that_contradicts_what_is_right_now(self):
         last = read({"com.openfaas.retry.min_wait": "20s"})

@@ -180,7 +180,7 @@ class _Desk:
                 yield Job(asked[0], schedule, contract.name)
 
     def _schedules(self, contract: FunctionContract) -> Iterator[Schedule]:
-        for text in contract.schedule:
+        for text in contract.schedule or ():
             try:
                 yield from parse_all(text, self._source.time_zone)
             except ConfigError as error:
