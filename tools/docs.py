@@ -17,6 +17,7 @@ from textwrap import dedent
 from faas_connector import ControllerConfig, InvokerResponse, Limits, Timeouts, errors
 from faas_connector.annotations import ANNOTATIONS
 from faas_connector.annotations import written as written_as
+from faas_connector.observability.definitions import METRICS
 from faas_connector.retry import RetryPolicy
 from faas_connector.settings.connector import connector_options
 from faas_connector.settings.definition import Option
@@ -108,6 +109,19 @@ def variables(option: Option, source: str) -> list[str]:
     return [option.variable(source), *(each.name for each in option.foreign)]
 
 
+def metric_table() -> str:
+    rows = [
+        (
+            f"`{each.name}`",
+            each.type.value,
+            ", ".join(f"`{name}`" for name in each.labels),
+            each.help,
+        )
+        for each in METRICS
+    ]
+    return table(("metric", "type", "labels", "what it says"), rows)
+
+
 def response_fields() -> str:
     rows = [(f"`{name}`", meaning) for name, _, meaning in described_fields(InvokerResponse)]
     properties = [
@@ -168,6 +182,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "errors": error_tree,
     "settings-source": lambda: settings_table(scope_options(), 0, "NAME"),
     **{f"source-{kind}": partial(source_settings, kind) for kind in source_kinds()},
+    "metrics": metric_table,
     **{
         f"settings-{section}": partial(general_settings, section)
         for section in dict.fromkeys(each.path[0] for each in connector_options())

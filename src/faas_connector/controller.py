@@ -17,6 +17,7 @@ from faas_connector.engine import Engine
 from faas_connector.errors import ConfigError, ConnectorError, GatewayError
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.invoker import Invoker
+from faas_connector.metrics import Phase, Report
 from faas_connector.names import FunctionName, Invocation
 from faas_connector.planning import CallOptions, CallPlan, event_of
 from faas_connector.response import InvokerResponse, ResponseSubscriber
@@ -271,6 +272,19 @@ class Controller:
     def failing(self) -> Mapping[str, GatewayError]:
         """What the last refresh could not fetch: namespace (empty for all) -> why."""
         return self._running().builder.failing
+
+    async def report(self) -> Report:
+        """How it stands now: what health checks and metrics are made of."""
+        live, engine = self._live, self._engine
+        if live is None:
+            return Report(phase=Phase.STARTING)
+        return Report(
+            phase=Phase.IDLE if engine is None else engine.phase,
+            map=live.builder.report(),
+            run=None if engine is None else await engine.report(),
+            calls=live.invoker.calls.by_name(),
+            responses_dropped=self._subscriptions.dropped,
+        )
 
     @property
     def counts(self) -> ControllerCounts:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from math import inf
 
 import msgspec
 
@@ -24,6 +25,7 @@ from faas_connector.errors import (
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.gateway.models import FunctionStatus
 from faas_connector.known import Known, Listing, Told, learn
+from faas_connector.metrics import MapReport
 from faas_connector.names import FunctionName
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.terms import declared_contract
@@ -93,6 +95,17 @@ class TopicMapBuilder:
         The key is a namespace; empty for the list of namespaces, or for the default namespace.
         """
         return self._failing
+
+    def report(self) -> MapReport:
+        """How the map stands."""
+        counts = self.counts
+        return MapReport(
+            functions=len(self.map.functions),
+            topics=len(self.map.topics),
+            age=inf if counts.last_good is None else self._clock() - counts.last_good,
+            refreshes=counts.refreshes,
+            failures=counts.failures,
+        )
 
     async def start(self) -> None:
         """Build the first map, trying for up to `startup_timeout` seconds.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from faas_connector.intake import Intake, Tracked
 from faas_connector.invoker import Invoker, call_ids, stable_call_id
 from faas_connector.keeper import Keeper
 from faas_connector.key_order import KeyOrder, ParkedKeys
+from faas_connector.metrics import SourceCounts
 from faas_connector.names import FunctionName
 from faas_connector.outcome import Kind
 from faas_connector.planning import from_outside
@@ -98,6 +100,8 @@ class Dispatcher:
             clock: seconds since the epoch.
         """
         self.counts = DispatchCounts()
+        self.sources: defaultdict[str, SourceCounts] = defaultdict(SourceCounts)
+        """By the name of the source."""
         self.settler = Settler(keeper, clock=clock, forget=self._forget)
         self.backlog = Backlog()
         """What only the journal holds."""
@@ -126,6 +130,7 @@ class Dispatcher:
     def begin(self, intake: Intake, delivery: Delivery) -> None:
         """Deliver an event that a source read."""
         self.counts.read += 1
+        self.sources[intake.name].read += 1
         position = delivery.position
         if position is not None:
             running = self._in_hand.get((intake.name, position))
@@ -136,6 +141,8 @@ class Dispatcher:
         if intake.cloudevents:
             event = as_cloudevent(event, source=intake.name, position=position)
         tracked = Tracked(intake, delivery, event, self._clock(), intake.name, position)
+        if event.time is not None:
+            intake.last_time = event.time, tracked.first
         self._take(tracked, delivery)
         # What comes from the store is not in hand in this sense: a redelivery of the same event may
         # be about other functions, and finds in the store what is kept of it.
@@ -288,6 +295,7 @@ class Dispatcher:
             if (settled := await self._unmatched(tracked)) is not None:
                 return settled
             self._match(tracked)
+        self.sources[tracked.source].matched += 1
         functions = tracked.functions
         if known:
             functions = [function for function in functions if function not in known]
@@ -511,6 +519,7 @@ class Dispatcher:
         tracked.key = (tracked.source, _journal_position(entry_id))
         tracked.is_told = True
         await tracked.delivery.ack()
+        self.settler.acked += 1
         return await self._deliver_to_all(tracked)
 
     async def _put_off(self, tracked: Tracked) -> None:
@@ -566,9 +575,11 @@ class Dispatcher:
             return self._is_settled_by_entry(tracked)
         if policy is Unmatched.ACK or self._keeper is None:
             self.counts.unmatched += 1
+            self.sources[tracked.source].unmatched += 1
             return True
         await self._keeper.write([self._whole_entry(tracked, State.DEAD, Reason.UNMATCHED, 0.0)])
         self.counts.dead_lettered += 1
+        self.sources[tracked.source].unmatched += 1
         _log.error(
             "dead letter: no function asks for the topic of an event of %s", tracked.source,
             extra={"source": tracked.source, "topic": event.topic, "event_id": event.id},

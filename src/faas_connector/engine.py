@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from faas_connector.config import ControllerConfig, OnFailure, Unmatched
 from faas_connector.discovery import TopicMapBuilder
 from faas_connector.dispatcher import Dispatcher
-from faas_connector.errors import ConfigError, ConnectorError
+from faas_connector.errors import ConfigError, ConnectorError, StoreError
 from faas_connector.gate import OutageGate
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.health import FunctionHealth
@@ -19,10 +20,12 @@ from faas_connector.intake import Intake
 from faas_connector.invoker import Invoker
 from faas_connector.keeper import Keeper
 from faas_connector.key_order import ParkedKeys
+from faas_connector.metrics import Phase, RunReport
 from faas_connector.parking import Parking
 from faas_connector.pursuit import Pursuit
+from faas_connector.reporting import run_report
 from faas_connector.source import Guarantee, SourceTraits
-from faas_connector.store import Store
+from faas_connector.store import Store, StoreCounts
 from faas_connector.supervisor import Runnable, Served, Supervisor, served
 from faas_connector.topic_map import TopicMap
 
@@ -78,6 +81,8 @@ class Engine:
             clock=clock,
         )
         self._parking: Parking | None = None
+        self.dispatcher: Dispatcher | None = None
+        self._supervisors: list[Supervisor] = []
 
     def _topic_map(self) -> TopicMap:
         return self._builder.map
@@ -94,6 +99,29 @@ class Engine:
         timeouts = self._config.timeouts
         seconds = timeouts.call if timeouts.drain is None else timeouts.drain
         asyncio.get_running_loop().call_later(seconds, self._drain_over.set)
+
+    @property
+    def phase(self) -> Phase:
+        """How far it is."""
+        return Phase.DRAINING if self._stopping.is_set() else Phase.RUNNING
+
+    async def report(self) -> RunReport | None:
+        """How it stands now; None where it has hardly begun."""
+        dispatcher, keeper = self.dispatcher, self._keeper
+        if dispatcher is None:
+            return None
+        store: StoreCounts | None = None
+        if keeper is not None and keeper.works:
+            with contextlib.suppress(StoreError):
+                store = await keeper.store.counts()
+        return run_report(
+            zip(self._supervisors, self._served, strict=True),
+            dispatcher, self.pursuit.counts, self._invoker.limiter,
+            is_gate_closed=self.gate.is_closed,
+            store_works=keeper is None or keeper.works,
+            store=store,
+            paused=len(self.health.paused),
+        )  # fmt: skip
 
     async def run(self) -> bool:
         """Serve until each source has ended; whether all that was read is settled.
@@ -131,10 +159,10 @@ class Engine:
                 asyncio.create_task(self._parking.run(), name="parked events"),
                 asyncio.create_task(self._parking.forget_verdicts(), name="old verdicts"),
             ]
-        supervisors = [self._supervisor(each, dispatcher) for each in self._served]
+        self._supervisors = [self._supervisor(each, dispatcher) for each in self._served]
         serving = [
             asyncio.create_task(each.serve(), name=f"source {it.source.name}")
-            for each, it in zip(supervisors, self._served, strict=True)
+            for each, it in zip(self._supervisors, self._served, strict=True)
         ]
         try:
             settled = await self._until_ended(serving)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import datetime
 
 from faas_connector.config import Limits
 from faas_connector.event import Event
@@ -142,6 +143,8 @@ class Intake:
         self.unsettled_bytes = 0
         self.journalled = 0
         """How many of the unsettled are in the journal."""
+        self.last_time: tuple[datetime, float] | None = None
+        """Of the last event that has one, and when it was read."""
         self.broken: Callable[[Exception], None] = lambda _: None
         self._emptier: tuple[int, Callable[[], None]] | None = None
         self._limits = limits
@@ -173,6 +176,14 @@ class Intake:
     def has_placed(self, tracked: Tracked) -> bool:
         """Whether an acknowledgement in this session is going to cover it."""
         return tracked.line is not None and not tracked.line.is_over and not tracked.is_told
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds between the last event's time and its reading; None where it has no time."""
+        if self.last_time is None:
+            return None
+        time, read = self.last_time
+        return max(0.0, read - time.timestamp())
 
     @property
     def max_unsettled(self) -> int:

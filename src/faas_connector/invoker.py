@@ -17,6 +17,7 @@ from faas_connector.event import Event
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.headers import encode_field
 from faas_connector.limiter import Limiter
+from faas_connector.metrics import CallBook, CallCounts
 from faas_connector.names import FunctionName, Invocation
 from faas_connector.planning import CallOptions, Planner
 from faas_connector.response import InvokerResponse
@@ -35,6 +36,7 @@ class _Known(msgspec.Struct, frozen=True):
     contract: FunctionContract | None
     terms: Terms
     by_mode: dict[Invocation, CallOptions]
+    calls: CallCounts
 
 
 class Invoker:
@@ -59,6 +61,7 @@ class Invoker:
         """
         self.planner = Planner(client, config)
         self.limiter = limiter or Limiter(config.limits.max_in_flight)
+        self.calls = CallBook()
         self._client = client
         self._config = config
         self._publish = publish
@@ -79,9 +82,20 @@ class Invoker:
                 self._known.clear()
                 self._awake.clear()
             options = {mode: CallOptions(mode) for mode in Invocation}
-            known = _Known(contract, terms_of(contract, self._config), options)
+            calls = self.calls.of(function, self._is_known)
+            known = _Known(contract, terms_of(contract, self._config), options, calls)
             self._known[function] = known
         return known
+
+    def _is_known(self, function: FunctionName) -> bool:
+        if self._map().declared(function) is not None:
+            return True
+        self._known.pop(function, None)
+        return False
+
+    def calls_of(self, function: FunctionName) -> CallCounts:
+        """Where the calls of a function are counted."""
+        return self._know(function).calls
 
     async def call_each(
         self, functions: Sequence[FunctionName], event: Event, options: CallOptions
@@ -174,6 +188,7 @@ class Invoker:
         cold = asleep or function not in self._awake
         timeout = terms.cold_start_timeout if cold else terms.timeout
         response = await self._send(function, event, complete, call_id, timeout, number, begun)
+        known.calls.duration.observe(response.duration)
         if cold and response.ok:
             self._awake.add(function)
         return response

@@ -189,10 +189,13 @@ class Pursuit:
         outcome = self._outcome(response, pending.mode, invoker.terms(function))
         pending.response, pending.outcome = response, outcome
         if outcome.succeeded:
+            calls = invoker.calls_of(function)
             if outcome is DELIVERED:
                 self.counts.delivered += 1
+                calls.delivered += 1
             else:
                 self.counts.accepted += 1
+                calls.accepted += 1
             self._health.answered(function)
             return _SUCCEEDED
         return await self._after_failure(pending, outcome)
@@ -215,19 +218,24 @@ class Pursuit:
 
     async def _after_failure(self, pending: Pending, outcome: Outcome) -> Verdict | None:
         function = pending.function
+        calls = self._invoker.calls_of(function)
         if outcome.may_be_outage and not await self._gate.gateway_is_well():
             self.counts.outages += 1
+            calls.outages += 1
             await self._gate.opened()
             return None
         if outcome.kind is Kind.REFUSED:
             self.counts.refused += 1
+            calls.refused += 1
             self._health.answered(function)
         elif outcome.kind is Kind.FAILED:
             self.counts.failed += 1
+            calls.failed += 1
             pending.attempts += 1
             self._health.failed(function)
         else:
             self.counts.absent += 1
+            calls.absent += 1
             pending.absences += 1
             if outcome.kind is Kind.NO_QUEUE:
                 self._report_no_queue(function)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from faas_connector.errors import StoreError
 from faas_connector.intake import Intake, Line, Tracked
 from faas_connector.keeper import Keeper
+from faas_connector.metrics import Histogram
 from faas_connector.pursuit import Pending
 from faas_connector.source import Delivery
 from faas_connector.store import Entry, State
@@ -44,6 +45,8 @@ class Settler:
         self.acked = 0
         self.not_acked = 0
         """Acknowledgements that failed; the events come again, and are not called again."""
+        self.durations = Histogram()
+        """From an event's reading until each function has it, or the store keeps it."""
         self._keeper = keeper
         self._clock = clock
         self._forget = forget
@@ -58,6 +61,7 @@ class Settler:
     async def settle(self, tracked: Tracked) -> None:
         """Each function has a verdict that is safe: acknowledge it, as far as may be."""
         tracked.is_finished = True
+        self.durations.observe(self._clock() - tracked.first)
         if tracked.entry_id:
             if self._keeper is not None:
                 # A broker may not know yet that it was kept here, and deliver it again.

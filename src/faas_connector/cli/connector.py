@@ -7,13 +7,14 @@ import logging
 import os
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from faas_connector.cli.connection import Connection, GatewayFlags, connection
 from faas_connector.config import ControllerConfig
 from faas_connector.controller import Controller
+from faas_connector.observability.admin import serve_admin
 from faas_connector.response import LogResponses
 from faas_connector.running import until_signalled
 from faas_connector.settings.connector import ConnectorSettings
@@ -72,12 +73,25 @@ async def deliver(plan: Plan) -> bool:
         )
 
     async def work() -> bool:
-        async with open_store(settings) as store, controller:
+        async with (
+            _admin(settings, controller),
+            open_store(settings) as store,
+            controller,
+        ):
             return await controller.run(
                 *(each.runnable for each in plan.loaded.sources), store=store
             )
 
     return await until_signalled(work(), controller.stop)
+
+
+def _admin(
+    settings: ConnectorSettings, controller: Controller
+) -> AbstractAsyncContextManager[object]:
+    """The admin port, where the settings want one: first of all, for it tells of the start."""
+    if settings.admin is None:
+        return contextlib.nullcontext()
+    return serve_admin(settings.admin, controller.report)
 
 
 def store_of(settings: ConnectorSettings, *, lock_wait: float | None = None) -> SqliteStore | None:

@@ -22,7 +22,7 @@ from faas_connector.contract import FunctionContract
 from faas_connector.engine import check_policies
 from faas_connector.errors import ConnectorError, GatewayError, StoreLockedError
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.serving.listener import address_of
+from faas_connector.observability.admin import admin_address
 from faas_connector.settings.loading import LoadedSource
 from faas_connector.supervisor import served
 from faas_connector.topic_map import TopicMap
@@ -123,7 +123,7 @@ async def _state(plan: Plan) -> Finding:
 
 def _admin(address: str) -> Finding:
     try:
-        host, port = address_of(address)
+        host, port = admin_address(address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         socket.create_server((host, port), family=family).close()
     except (ConnectorError, OSError) as error:

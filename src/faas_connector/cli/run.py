@@ -18,7 +18,6 @@ from faas_connector.cli.logs import log_run
 from faas_connector.cli.options import gateway_flags, gateway_parameters
 from faas_connector.cli.running import run, run_until_interrupted
 from faas_connector.cli.source_flags import Flagged, flags, given, parameter
-from faas_connector.errors import ConfigError
 from faas_connector.settings.connector import LogFormat, LogLevel, connector_options
 from faas_connector.settings.describing import summary
 from faas_connector.settings.file import read_file
@@ -149,10 +148,7 @@ def _plan(params: Mapping[str, Any], source: _SourceCommand | None) -> Plan:
         source_flags=given(source.options, params) if source else {},
         environ=os.environ,
     )
-    plan = connector_of(gateway_flags(params), found)
-    if plan.loaded.settings.admin is not None:
-        raise ConfigError("admin is not in this version yet; leave it out")
-    return plan
+    return connector_of(gateway_flags(params), found)
 
 
 @click.command("run", cls=_RunCommand, help=HELP, params=_run_flags(), invoke_without_command=True,
