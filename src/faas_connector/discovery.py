@@ -278,6 +278,12 @@ class TopicMapBuilder:
         missing = tuple(gone.contract for gone in known.missing.values())
         self.map = before.renewed(tuple(contracts.values()), missing)
         if self.map is not before:
+            topics, known_topics = set(self.map.topics), set(before.topics)
+            _log.info(
+                "topic map changed: %d functions, %d topics (%d new, %d gone)",
+                len(self.map.functions), len(topics),
+                len(topics - known_topics), len(known_topics - topics),
+            )  # fmt: skip
             _log.debug("topic map: %r", self.map)
 
     def _report(self, failing: dict[str, GatewayError]) -> None:

@@ -24,7 +24,7 @@ from faas_connector.keeper import Keeper
 from faas_connector.key_order import KeyOrder, ParkedKeys
 from faas_connector.metrics import SourceCounts
 from faas_connector.names import FunctionName
-from faas_connector.outcome import Kind
+from faas_connector.outcome import Kind, Outcome
 from faas_connector.planning import from_outside
 from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict
 from faas_connector.settling import JOURNAL, Settler, done_entry
@@ -39,6 +39,13 @@ _HELD_WAIT = 5.0
 _LONGEST_HELD_WAIT = 60.0
 # Seconds that writes which have begun may take when the time of a drain is over.
 _LAST_WRITE = 1.0
+
+
+def _said(outcome: Outcome | None) -> str:
+    """What was answered last, for the log: nothing of an answer's body."""
+    if outcome is None:
+        return "it is no longer in the gateway's list"
+    return outcome.what if outcome.status is None else str(outcome.status)
 
 
 def _journal_position(entry_id: int) -> str:
@@ -446,7 +453,7 @@ class Dispatcher:
     async def _bury(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
         """It failed for good: keep it as a dead letter, or do what was asked for instead."""
         reason = verdict.reason.value if verdict.reason else ""
-        what = pending.outcome.what if pending.outcome else "it is no longer in the gateway's list"
+        what = _said(pending.outcome)
         policy = self._config.on_failure
         extra = {
             "source": tracked.source, "topic": tracked.event.topic, "event_id": tracked.event.id,
@@ -499,14 +506,15 @@ class Dispatcher:
 
     async def _bury_damaged(self, tracked: Tracked) -> None:
         what = tracked.delivery.damage
+        extra = {"source": tracked.source, "topic": tracked.event.topic}
         if self._keeper is None or self._config.on_failure is not OnFailure.KEEP:
             self.counts.dropped += 1
-            _log.error("%s: dropped what is no event: %s", tracked.source, what)
+            _log.error("%s: dropped what is no event: %s", tracked.source, what, extra=extra)
             return
         entry = self._whole_entry(tracked, State.DEAD, Reason.UNREADABLE, 0.0, what)
         await self._keeper.write([entry])
         self.counts.dead_lettered += 1
-        _log.error("%s: dead letter, unreadable: %s", tracked.source, what)
+        _log.error("%s: dead letter, unreadable: %s", tracked.source, what, extra=extra)
 
     async def _journal(self, tracked: Tracked) -> bool:
         """Write the event down, acknowledge it, and deliver it; whether that is all done."""

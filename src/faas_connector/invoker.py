@@ -188,7 +188,13 @@ class Invoker:
         cold = asleep or function not in self._awake
         timeout = terms.cold_start_timeout if cold else terms.timeout
         response = await self._send(function, event, complete, call_id, timeout, number, begun)
-        known.calls.duration.observe(response.duration)
+        calls = known.calls
+        calls.duration.observe(response.duration)
+        if response.ok:  # what became of the others takes more to tell
+            if (mode or terms.mode) is Invocation.SYNC:
+                calls.delivered += 1
+            else:
+                calls.accepted += 1
         if cold and response.ok:
             self._awake.add(function)
         return response

@@ -189,13 +189,10 @@ class Pursuit:
         outcome = self._outcome(response, pending.mode, invoker.terms(function))
         pending.response, pending.outcome = response, outcome
         if outcome.succeeded:
-            calls = invoker.calls_of(function)
             if outcome is DELIVERED:
                 self.counts.delivered += 1
-                calls.delivered += 1
             else:
                 self.counts.accepted += 1
-                calls.accepted += 1
             self._health.answered(function)
             return _SUCCEEDED
         return await self._after_failure(pending, outcome)

@@ -113,7 +113,9 @@ class LogResponses:
             "function": str(response.function),
             "status": response.status,
             "duration": response.duration,
+            "event_id": response.event.id,
             "call_id": response.call_id,
+            "attempt": response.attempts,
         }
         text = str(response)
         if self._request_body:

@@ -21,7 +21,7 @@ from faas_connector.metrics import Phase, Report
 from faas_connector.observability.admin import admin_address, serve_admin
 from faas_connector.observability.definitions import METRICS
 from faas_connector.serving.listener import PortInUseError
-from faas_connector.testing import LocalFunction
+from faas_connector.testing import Answer, LocalFunction
 
 pytest_plugins = ["faas_connector.testing.plugin"]
 
@@ -29,6 +29,7 @@ RUN = [
     sys.executable, "-m", "faas_connector", "run", "webhook", "--listen", "127.0.0.1:0",
     "--topics", "orders,slow,nobody", "--durable", "--admin", "127.0.0.1:0", "--state", "state",
 ]  # fmt: skip
+BUILD = "faas_connector_build_info"
 OURS = ("OPENFAAS_", "FAAS_CONNECTOR_", "gateway_url", "basic_auth", "CI", "topics")
 
 
@@ -98,7 +99,11 @@ def run(tmp_path, threaded_gateway):
         LocalFunction(name="taker", annotations={"topic": "orders"}, answer="taken")
     )
     threaded_gateway.add(
-        LocalFunction(name="refuser", annotations={"topic": "orders"}, answer=lambda _: 400)
+        LocalFunction(
+            name="refuser",
+            annotations={"topic": "orders"},
+            answer=lambda _: Answer(400, (), b"SECRET"),
+        )
     )
     run = Run(tmp_path, threaded_gateway)
     yield run
@@ -124,6 +129,14 @@ def test_what_probes_and_prometheus_see(run, threaded_gateway):
     assert found["event_duration_seconds_count",] == 4
     assert found["source_connected", "webhook"] == found["ready",] == 1
     assert found["process_resident_memory_bytes",] > 0
+    names = set(re.findall(r"# TYPE (faas_connector_\S+)", run.get("/metrics")[1]))
+    assert names == documented()
+    log = run.log.read_text()
+    assert "topic map changed: 2 functions, 1 topics (1 new, 0 gone)" in log
+    assert re.search(
+        r"ERROR .* dead letter: refuser\S*, refused: 400 \[.*call_id=\S+ attempt=1\]", log
+    )
+    assert "SECRET" not in log
 
     threaded_gateway.down()
     assert run.post("orders") == 202
@@ -186,6 +199,11 @@ def test_names_follow_prometheus_conventions():
     for metric in METRICS:
         assert metric.name.startswith("faas_connector_")
         assert metric.name.endswith("_total") is (metric.type.value == "counter")
+
+
+def documented():
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    return {*re.findall(r"^\| `(faas_connector_\w+)` \|", text, re.MULTILINE), BUILD}
 
 
 def test_alerts_speak_of_metrics_that_exist():

@@ -6,10 +6,13 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from types import TracebackType
 
 from faas_connector.cli.output import visible
 from faas_connector.settings.connector import LogFormat, LogLevel
 
+_FIELDS = ("source", "topic", "event_id", "function", "call_id", "attempt")
+_OFTEN_SAID = ("source", "function")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -18,7 +21,21 @@ class _TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
-        return visible(super().formatMessage(record))
+        line = super().formatMessage(record)
+        said = {name: vars(record).get(name) for name in _FIELDS}
+        fields = [
+            f"{name}={value}"
+            for name, value in said.items()
+            if value and not (name in _OFTEN_SAID and str(value) in record.getMessage())
+        ]
+        return visible(f"{line} [{' '.join(fields)}]" if fields else line)
+
+    def formatException(  # noqa: N802  # logging's name
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, ...]
+    ) -> str:
+        # Set in, so that what an exception quotes can't look like a line of its own.
+        lines = super().formatException(ei).splitlines()  # type: ignore[arg-type]
+        return "\n".join(f"  {visible(line)}" for line in lines)
 
 
 class JsonLines(logging.Formatter):
@@ -35,7 +52,14 @@ class JsonLines(logging.Formatter):
         entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str, ensure_ascii=False)
+        return _escaped(json.dumps(entry, default=str, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    """JSON without any character that ends a line or moves a cursor."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def log_run(form: LogFormat, level: LogLevel) -> None:
