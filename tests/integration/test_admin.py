@@ -217,3 +217,13 @@ def test_alerts_speak_of_metrics_that_exist():
         used = set(re.findall(r"faas_connector_\w+", rule["expr"]))
         assert used
         assert used <= names
+
+
+async def test_metrics_without_their_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "faas_connector.observability.prometheus", raising=False)
+    async with serve_admin("127.0.0.1:0", report) as (host, port):
+        status, text = await aside(get, f"http://{host}:{port}/metrics")
+        assert status == 501
+        assert "pip install 'faas-connector[metrics]'" in text
+        assert (await aside(get, f"http://{host}:{port}/healthz"))[0] == 200
