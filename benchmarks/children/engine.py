@@ -9,10 +9,9 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-import uvloop
-
 from faas_connector import Controller, ControllerConfig, Event
 from faas_connector.config import Limits
+from faas_connector.loops import event_runner
 from faas_connector.source import Delivery, Guarantee, Session, SourceTraits
 from faas_connector.stores.memory import MemoryStore
 
@@ -83,7 +82,8 @@ def main() -> None:
     parser.add_argument("--topic", default="wait.0")
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--body", type=int, default=1024)
-    print(json.dumps(uvloop.run(measure(parser.parse_args()))))
+    with event_runner() as runner:
+        print(json.dumps(runner.run(measure(parser.parse_args()))))
 
 
 if __name__ == "__main__":

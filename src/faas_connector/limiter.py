@@ -48,10 +48,13 @@ class Limiter:
         if self._free and self._has_room(function, concurrency):
             self._let_in(function)
             return None
+        waiting = asyncio.get_running_loop().create_future()
         known = self._queues.get(function)
+        if known is not None and known[0] == concurrency and known[1]:
+            known[1].append(waiting)  # it has its turn, or has no room
+            return waiting
         queue: _Queue = deque() if known is None else known[1]
         self._queues[function] = (concurrency, queue)
-        waiting = asyncio.get_running_loop().create_future()
         queue.append(waiting)
         self._line_up(function)
         return waiting
@@ -90,17 +93,22 @@ class Limiter:
 
     def _admit(self) -> None:
         while self._free and self._turns:
-            namespace, functions = self._turns.popitem(last=False)
-            function, _ = functions.popitem(last=False)
-            if functions:
-                self._turns[namespace] = functions
-            queue = self._queues[function][1]
+            namespace = next(iter(self._turns))
+            functions = self._turns[namespace]
+            function = next(iter(functions))
+            concurrency, queue = self._queues[function]
             while queue and queue[0].done():
                 queue.popleft()
             if queue:
                 self._let_in(function)
                 queue.popleft().set_result(None)
-            if queue:
-                self._line_up(function)
-            else:
+            if not queue:
                 del self._queues[function]
+            if queue and self._has_room(function, concurrency):
+                functions.move_to_end(function)
+            else:
+                del functions[function]
+            if functions:
+                self._turns.move_to_end(namespace)
+            else:
+                del self._turns[namespace]

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from faas_connector.config import ControllerConfig
 from faas_connector.controller import Controller
+from faas_connector.loops import event_runner
 from faas_connector.store import Store
 from faas_connector.supervisor import Runnable
 
@@ -53,18 +54,10 @@ def run(
         ```
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with event_runner() as runner:
         settled = runner.run(_run(sources, config, state, state_wait))
     if not settled:
         raise SystemExit(1)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415  # only where a loop is started
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 async def _run(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TypeVar
 
 from faas_connector.cli.interrupts import raise_again
+from faas_connector.loops import event_runner
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def run(main: Coroutine[object, object, T]) -> T:
     """Run to the end; Ctrl-C cancels it and raises KeyboardInterrupt."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with event_runner() as runner:
         runner.get_loop()
         raise_again()
         return runner.run(main)
@@ -53,11 +53,3 @@ async def _until_interrupted(main: Coroutine[object, object, None]) -> None:
     finally:
         for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    with contextlib.suppress(ImportError):
-        import uvloop  # noqa: PLC0415  # it isn't there on every platform
-
-        return uvloop.new_event_loop
-    return None
