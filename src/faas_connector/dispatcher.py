@@ -8,6 +8,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -132,6 +133,10 @@ class Dispatcher:
         self._order = KeyOrder()
         self._in_hand: dict[tuple[str, str], Tracked] = {}
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # in CPython a system call each time
+
     # Beginning
 
     def begin(self, intake: Intake, delivery: Delivery) -> None:
@@ -192,7 +197,7 @@ class Dispatcher:
     def _start(self, tracked: Tracked, work: Coroutine[Any, Any, None]) -> None:
         intake = tracked.intake
         intake.running[tracked] = None
-        tracked.task = asyncio.create_task(self._bordered(tracked, work), name="delivery")
+        tracked.task = self._loop.create_task(self._bordered(tracked, work), name="delivery")
 
     def _begin_again(self, running: Tracked, delivery: Delivery) -> None:
         """It came again while it is in hand: settle the new handle, and call nobody."""
@@ -214,7 +219,7 @@ class Dispatcher:
         """Hold it by this handle, and settle that when it is done."""
         tracked.delivery = delivery
         if delivery.deadline is not None:
-            tracked.deadline_at = asyncio.get_running_loop().time() + delivery.deadline
+            tracked.deadline_at = self._loop.time() + delivery.deadline
         tracked.intake.take(tracked)
         tracked.intake.place(tracked)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import cached_property
 
 from faas_connector.config import Limits
 from faas_connector.event import Event
@@ -274,8 +275,12 @@ class Intake:
                 await asyncio.wait(waits)
         return not self.running
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # in CPython a system call each time
+
     def _change(self) -> asyncio.Future[None]:
-        changed = asyncio.get_running_loop().create_future()
+        changed: asyncio.Future[None] = self._loop.create_future()
         self._changed.append(changed)
         return changed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from functools import cached_property
 
 from faas_connector.names import FunctionName
 
@@ -25,6 +26,10 @@ class Limiter:
         self._queues: dict[FunctionName, tuple[int, _Queue]] = {}
         # Functions with waiting calls and room for one, by namespace; both in turn.
         self._turns: OrderedDict[str, OrderedDict[FunctionName, None]] = OrderedDict()
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # in CPython a system call each time
 
     @property
     def in_flight(self) -> int:
@@ -48,7 +53,7 @@ class Limiter:
         if self._free and self._has_room(function, concurrency):
             self._let_in(function)
             return None
-        waiting = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[None] = self._loop.create_future()
         known = self._queues.get(function)
         if known is not None and known[0] == concurrency and known[1]:
             known[1].append(waiting)  # it has its turn, or has no room

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import OrderedDict
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from math import inf
 from time import monotonic
 from types import TracebackType
@@ -151,7 +151,7 @@ class Transport:
         """
         if self._closed:
             raise self._closed_error()
-        exchange = Exchange(asyncio.get_running_loop().create_future(), head, body, timeout)
+        exchange = Exchange(self._loop.create_future(), head, body, timeout)
         if (connection := self._take_idle()) is not None:
             self._begin(connection, exchange)
         elif len(self._connections) + len(self._opening) < self._max_connections:
@@ -196,6 +196,10 @@ class Transport:
         return ConnectError(f"no connection to {self._origin}: the transport is closed")
 
     # Requests and connections
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # in CPython a system call each time
 
     def _take_idle(self) -> Connection | None:
         while self._idle:
