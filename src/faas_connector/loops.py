@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 # Objects made before the garbage collector looks for cycles. An event in hand is two dozen objects
@@ -14,7 +14,7 @@ _COLLECT_AFTER = 10_000
 
 
 @contextmanager
-def event_runner() -> Iterator[asyncio.Runner]:
+def event_runner() -> Generator[asyncio.Runner]:
     """A runner for the main coroutine of a process; the collector is as before afterwards."""
     before = gc.get_threshold()
     if before[0]:  # else it is switched off
