@@ -101,7 +101,7 @@ class TopicMapBuilder:
         counts = self.counts
         return MapReport(
             functions=len(self.map.functions),
-            topics=len(self.map.topics),
+            topics=len(self.map.patterns),
             age=inf if counts.last_good is None else self._clock() - counts.last_good,
             refreshes=counts.refreshes,
             failures=counts.failures,
@@ -278,13 +278,7 @@ class TopicMapBuilder:
         missing = tuple(gone.contract for gone in known.missing.values())
         self.map = before.renewed(tuple(contracts.values()), missing)
         if self.map is not before:
-            topics, known_topics = set(self.map.topics), set(before.topics)
-            _log.info(
-                "topic map changed: %d functions, %d topics (%d new, %d gone)",
-                len(self.map.functions), len(topics),
-                len(topics - known_topics), len(known_topics - topics),
-            )  # fmt: skip
-            _log.debug("topic map: %r", self.map)
+            _log_change(before, self.map)
 
     def _report(self, failing: dict[str, GatewayError]) -> None:
         """Say it once when something begins to fail, and once when it is good again."""
@@ -300,3 +294,12 @@ class TopicMapBuilder:
             self.counts.failures += 1
         else:
             self.counts.last_good = self._clock()
+
+
+def _log_change(before: TopicMap, after: TopicMap) -> None:
+    if _log.isEnabledFor(logging.INFO):  # it takes a while with many topics
+        _log.info(
+            "topic map changed: functions %d, topics %d (new %d, gone %d)",
+            len(after.functions), len(after.patterns),
+            len(after.patterns - before.patterns), len(before.patterns - after.patterns),
+        )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, KeysView, Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -192,9 +192,14 @@ class TopicMap:
         return tuple(by_position[each] for each in sorted(by_position))
 
     @property
+    def patterns(self) -> KeysView[str]:
+        """Every topic or pattern that a function asks for, in no order."""
+        return self._asked.by_pattern.keys()
+
+    @property
     def topics(self) -> tuple[str, ...]:
         """Every topic or pattern that a function asks for, sorted."""
-        return tuple(sorted(self._by_pattern))
+        return tuple(sorted(self.patterns))
 
     def by_topic(self) -> Mapping[str, tuple[FunctionName, ...]]:
         """Topic or pattern -> the functions that ask for it, both sorted."""

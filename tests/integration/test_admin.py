@@ -132,7 +132,7 @@ def test_what_probes_and_prometheus_see(run, threaded_gateway):
     names = set(re.findall(r"# TYPE (faas_connector_\S+)", run.get("/metrics")[1]))
     assert names == documented()
     log = run.log.read_text()
-    assert "topic map changed: 2 functions, 1 topics (1 new, 0 gone)" in log
+    assert "topic map changed: functions 2, topics 1 (new 1, gone 0)" in log
     assert re.search(
         r"ERROR .* dead letter: refuser\S*, refused: 400 \[.*call_id=\S+ attempt=1\]", log
     )

@@ -293,7 +293,9 @@ def test_tester(start, threaded_gateway):
         assert received.header("X-Connector") == "cmd/timer"
         assert received.header("X-Topic") == "orders.new"
     tester.line_like(r"response  orders\.new -> printer\.openfaas-fn  200  .*s  2 B  ok")
-    assert tester.stop() == ""
+    assert tester.stop().splitlines() == [
+        "INFO faas_connector.discovery: topic map changed: functions 1, topics 1 (new 1, gone 0)"
+    ]
 
 
 def test_tester_says_when_nobody_listens_to_it(start, threaded_gateway):
