@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DRAWS := $(VENV)/.draws
 SOURCES := src tests examples benchmarks tools
 # Cut into words, so that `make dev ARGS="--stack stack.yaml"` works.
 ARGS ?=
@@ -38,10 +39,14 @@ format: $(READY)  ## Bring the code into shape
 test: $(READY)  ## Run all tests, several at a time
 	$(BIN)/pytest -n auto -m 'not soak' $(ARGS)
 
-bench: $(READY)  ## Measure everything, against peers where they are installed (long)
+$(DRAWS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+bench: $(DRAWS)  ## Measure everything, against peers where they are installed (long)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-quick: $(READY)  ## The same with few rounds, in under two minutes
+bench-quick: $(DRAWS)  ## The hot path only, in few rounds: under two minutes
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
 soak: $(READY)  ## The tests that take hours: mistakes put in, long fuzzing, many kills

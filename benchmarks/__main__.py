@@ -17,6 +17,7 @@ import uvloop
 
 from benchmarks import bench_local_gateway, engine, invoke, kafka, others, rabbitmq, replay, webhook
 from benchmarks.figures import FIGURE_HEAD, table
+from benchmarks.picture import PICTURE, draw
 from benchmarks.plan import Plan, Section
 from benchmarks.processes import ChildError, build_go
 
@@ -33,6 +34,8 @@ BENCHMARKS: dict[str, Callable[[Plan], Section]] = {
     "kafka": kafka.run,
     "rabbitmq": rabbitmq.run,
 }
+# What a quick run measures: the rest needs brokers, or takes long.
+QUICK = ("invoke", "refresh", "match", "memory", "start")
 _RESULTS = Path(__file__).parent / "RESULTS.md"
 _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -41,10 +44,12 @@ def main() -> int:
     """Run; 1 when a figure misses what it must reach, or a benchmark fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
-    parser.add_argument("--quick", action="store_true", help="fewer scenarios and rounds")
+    parser.add_argument("--quick", action="store_true", help="the hot path only, in fewer rounds")
     parser.add_argument("--rounds", type=int, help="default 7, with --quick 3")
     parser.add_argument("--seconds", type=float, help="per client and round; 1.0, with --quick 0.5")
-    parser.add_argument("--write", action="store_true", help="put the results into RESULTS.md")
+    parser.add_argument(
+        "--write", action="store_true", help="put the results into RESULTS.md, and draw them"
+    )
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
@@ -58,14 +63,19 @@ def main() -> int:
                 build_go(folder),
                 shutil.which("wrk") is not None,
             )
-            found = _run(plan, options.names or list(BENCHMARKS))
+            found = _run(plan, options.names or list(QUICK if plan.quick else BENCHMARKS))
         except ChildError as error:
             print(error, file=sys.stderr)
             return 1
-    report = _report(plan, found, time.monotonic() - begun)
+    machine = _machine(plan)
+    took = f"{plan.rounds} rounds of {plan.seconds:g} s; took {time.monotonic() - begun:.0f} s"
+    report = f"{machine}; {took}.\n\n{_figures(found)}"
     print(report)
     if options.write:
         _write(report, found)
+        if found.lines:
+            draw(found.lines, f"64 in flight, 1 KB; {machine}; {plan.rounds} rounds")
+            print(f"drawn: {PICTURE.relative_to(Path.cwd())}")
     return 1 if any(figure.verdict == "FAILS" for figure in found.figures) else 0
 
 
@@ -79,17 +89,18 @@ def _run(plan: Plan, names: list[str]) -> Section:
         section = BENCHMARKS[name](plan)
         found.figures += section.figures
         found.details += section.details
+        found.lines += section.lines
         print(f"{name}: done", flush=True)
     return found
 
 
-def _report(plan: Plan, found: Section, seconds: float) -> str:
+def _machine(plan: Plan) -> str:
     go = (
         subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=False)
         if plan.go
         else None
     )
-    machine = ", ".join(
+    return ", ".join(
         [
             f"{os.cpu_count()} cores ({platform.machine()})",
             f"{platform.system()} {platform.release().split('-')[0]}",
@@ -98,10 +109,10 @@ def _report(plan: Plan, found: Section, seconds: float) -> str:
             go.stdout.strip() if go else "no Go",
         ]
     )
-    return (
-        f"{machine}; {plan.rounds} rounds of {plan.seconds:g} s; took {seconds:.0f} s.\n\n"
-        f"{table(FIGURE_HEAD, [figure.row() for figure in found.figures])}"
-    )
+
+
+def _figures(found: Section) -> str:
+    return table(FIGURE_HEAD, [figure.row() for figure in found.figures])
 
 
 def _write(report: str, found: Section) -> None:

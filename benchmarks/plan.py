@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.figures import Figure
+from benchmarks.picture import Line
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Section:
 
     figures: list[Figure] = field(default_factory=list[Figure])
     details: list[str] = field(default_factory=list[str])
+    lines: list[Line] = field(default_factory=list[Line])
+    """What the picture shows."""
 
     def add(self, title: str, table: str, notes: Sequence[str] = ()) -> None:
         """Add a table."""

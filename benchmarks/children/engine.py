@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import tempfile
 import time
+import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from faas_connector import Controller, ControllerConfig, Event
 from faas_connector.config import Limits
 from faas_connector.loops import event_runner
+from faas_connector.observability.admin import serve_admin
 from faas_connector.source import Delivery, Guarantee, Session, SourceTraits
 from faas_connector.stores.memory import MemoryStore
+from faas_connector.stores.sqlite import SqliteStore
 
 _WARM_UP = 1000
+_SCRAPE_EVERY = 0.5
 
 
 class Counting:
@@ -47,6 +52,29 @@ async def _run(controller: Controller, topic: str, body: bytes, count: int) -> t
     return source.began
 
 
+async def _run_with_everything(
+    controller: Controller, topic: str, body: bytes, count: int
+) -> tuple[float, float]:
+    """With a store on disk, and metrics that are scraped."""
+    source = Counting(topic, body, count)
+    with tempfile.TemporaryDirectory() as folder:
+        async with (
+            SqliteStore(f"{folder}/state") as store,
+            serve_admin("127.0.0.1:0", controller.report) as (host, port),
+        ):
+            scraping = asyncio.create_task(_scrape(f"http://{host}:{port}/metrics"))
+            await controller.run(source, store=store)
+            scraping.cancel()
+            await asyncio.wait([scraping])
+    return source.began
+
+
+async def _scrape(url: str) -> None:
+    while True:
+        await asyncio.to_thread(lambda: urllib.request.urlopen(url).read())
+        await asyncio.sleep(_SCRAPE_EVERY)
+
+
 async def _invoke(
     controller: Controller, topic: str, body: bytes, count: int
 ) -> tuple[float, float]:
@@ -63,12 +91,15 @@ async def _invoke(
     return began
 
 
+_SUBJECTS = {"run": _run, "run-with-everything": _run_with_everything, "invoke": _invoke}
+
+
 async def measure(options: argparse.Namespace) -> dict[str, float]:
     """Events per second, and microseconds of CPU per event."""
     config = ControllerConfig(gateway_url=options.url, limits=Limits(max_in_flight=64))
     body = b"x" * options.body
     async with Controller(config) as controller:
-        subject = _run if options.subject == "run" else _invoke
+        subject = _SUBJECTS[options.subject]
         began, cpu = await subject(controller, options.topic, body, options.count)
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     return {"rate": options.count / seconds, "cpu": cpu / options.count * 1e6}
@@ -77,7 +108,7 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     """Measure, and print a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("subject", choices=("run", "invoke"))
+    parser.add_argument("subject", choices=_SUBJECTS)
     parser.add_argument("--url", required=True)
     parser.add_argument("--topic", default="wait.0")
     parser.add_argument("--count", type=int, default=20_000)

@@ -47,7 +47,7 @@ async def measure(call: Call, options: argparse.Namespace) -> None:
         json.dumps(
             {
                 "rate": len(latencies) / took,
-                "cpu": cpu / len(latencies) * 10_000,
+                "cpu": cpu / len(latencies) * 1e6,  # microseconds per event
                 "p50": latencies[len(latencies) // 2],
                 "p99": latencies[int(len(latencies) * 0.99)],
                 "peak": peak_memory(),

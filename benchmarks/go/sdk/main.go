@@ -118,7 +118,7 @@ func measureInvoke() any {
 	count := len(latencies)
 	return map[string]float64{
 		"rate": float64(count) / took,
-		"cpu":  cpu / float64(count) * 10000,
+		"cpu":  cpu / float64(count) * 1e6, // microseconds per event
 		"p50":  latencies[count/2],
 		"p99":  latencies[count*99/100],
 		"peak": float64(peakMemory()),
