@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -105,20 +106,22 @@ class Invoker:
         Raises:
             ConfigError: the event can't be sent; nothing was called.
         """
-        known = [self._know(function) for function in functions]
+        if len(functions) == 1:
+            function, known = functions[0], self._know(functions[0])
+            head = self._head(function, event, options, known)
+            return [await self._call_once(function, event, options, known.terms, head)]
+        each_known = [self._know(function) for function in functions]
         heads = [
             self._head(function, event, options, each)
-            for function, each in zip(functions, known, strict=True)
+            for function, each in zip(functions, each_known, strict=True)
         ]
-        if len(functions) == 1:
-            return [await self._call_once(functions[0], event, options, known[0].terms, heads[0])]
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(
                     self._call_once(function, event, options, each.terms, head),
                     name=f"call {function}",
                 )
-                for function, each, head in zip(functions, known, heads, strict=True)
+                for function, each, head in zip(functions, each_known, heads, strict=True)
             ]
         return [task.result() for task in tasks]
 
@@ -132,17 +135,13 @@ class Invoker:
                 options = msgspec.structs.replace(options, invocation=known.terms.mode)
         return self.planner.head(function, event, options)
 
-    async def _call_once(
+    def _call_once(
         self, function: FunctionName, event: Event, options: CallOptions, terms: Terms, head: str
-    ) -> InvokerResponse:
-        begun = time.perf_counter()
-        waiting = self.limiter.enter(function, terms.concurrency)
-        if waiting is not None:
-            await self.wait_for_turn(function, waiting)
+    ) -> Coroutine[Any, Any, InvokerResponse]:
         call_id = next(self._call_ids)
         timeout = terms.timeout if options.timeout is None else options.timeout
         complete = f"{head}X-Call-Id: {call_id}\r\n"
-        return await self._send(function, event, complete, call_id, timeout, 1, begun)
+        return self._send(function, event, complete, call_id, timeout, 1, terms.concurrency)
 
     async def wait_for_turn(self, function: FunctionName, waiting: asyncio.Future[None]) -> None:
         """Wait for what `limiter.enter` returned."""
@@ -177,7 +176,6 @@ class Invoker:
         """
         known = self._know(function)
         terms = known.terms
-        begun = time.perf_counter()
         try:
             head = self.planner.head(function, event, known.by_mode[mode or terms.mode])
             complete = head + _delivery_fields(event, call_id, number, replay=replay)
@@ -187,7 +185,7 @@ class Invoker:
         asleep = known.contract is not None and known.contract.asleep
         cold = asleep or function not in self._awake
         timeout = terms.cold_start_timeout if cold else terms.timeout
-        response = await self._send(function, event, complete, call_id, timeout, number, begun)
+        response = await self._send(function, event, complete, call_id, timeout, number)
         calls = known.calls
         calls.duration.observe(response.duration)
         if response.ok:  # what became of the others takes more to tell
@@ -207,8 +205,14 @@ class Invoker:
         call_id: str,
         timeout: float,
         number: int,
-        begun: float,
+        concurrency: int | None = None,
     ) -> InvokerResponse:
+        """Send it once the limiter has let it in, which is so already without `concurrency`."""
+        begun = time.perf_counter()
+        if concurrency is not None:
+            waiting = self.limiter.enter(function, concurrency)
+            if waiting is not None:
+                await self.wait_for_turn(function, waiting)
         data = event.data
         complete = f"{head}Content-Length: {len(data)}\r\n\r\n".encode("latin-1")
         try:

@@ -20,6 +20,8 @@ class Invocation(enum.Enum):
     ASYNC = "async"
     """`/async-function/NAME`: the answer is 202 as soon as the gateway has queued the call."""
 
+    __hash__ = object.__hash__  # Enum's own is in Python, and calls look things up by the route
+
 
 class FunctionName(NamedTuple):
     """A function's name and namespace; `str()` gives `name.namespace`.

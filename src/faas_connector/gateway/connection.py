@@ -8,6 +8,8 @@ from math import inf
 from time import monotonic
 from typing import Any, Final, Protocol, cast
 
+import msgspec
+
 from faas_connector.errors import TransportError
 from faas_connector.gateway.http1 import RawResponse, ResponseParser
 from faas_connector.gateway.origin import Origin
@@ -18,22 +20,17 @@ _SLICE: Final = 128 * 1024
 _READ: Final = 32 * 1024
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """A request, and where its answer goes."""
 
-    __slots__ = ("answer", "body", "connection", "deadline", "head", "resent", "timeout")
-
-    def __init__(
-        self, answer: asyncio.Future[RawResponse], head: bytes, body: bytes, timeout: float | None
-    ) -> None:
-        self.answer = answer
-        self.head = head
-        self.body = body
-        self.timeout = timeout
-        self.deadline = inf
-        """On the monotonic clock; set once the exchange has a connection or may open one."""
-        self.connection: Connection | None = None
-        self.resent = False
+    answer: asyncio.Future[RawResponse]
+    head: bytes
+    body: bytes
+    timeout: float | None
+    deadline: float = inf
+    """On the monotonic clock; set once the exchange has a connection or may open one."""
+    connection: Connection | None = None
+    resent: bool = False
 
     def fail(self, error: TransportError) -> None:
         """End without an answer, unless it has ended already."""

@@ -33,7 +33,8 @@ class ReceivedHeaders(Headers):
     __slots__ = ("_raw",)
 
     def __init__(self, raw: bytes) -> None:
-        super().__init__()
+        self._fields = ()
+        self._index = None
         self._raw = raw
 
     @property

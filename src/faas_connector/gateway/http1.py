@@ -124,6 +124,8 @@ class ResponseParser:
                 length = self._read_head(match)
                 if length == len(data) - end:
                     return RawResponse(self._status, self._headers, data[end:])
+                if length is not None:
+                    self._body = CountedBody(length)
                 data = data[end:]
         self._buffer += data
         if self._body is None and not self._read_heads():
@@ -152,7 +154,9 @@ class ResponseParser:
             self._seen = 0
             self._room -= end
             if match[2] >= b"200":
-                self._read_head(match)
+                length = self._read_head(match)
+                if length is not None:
+                    self._body = CountedBody(length)
                 return True
             if match[2] == b"101":
                 raise ProtocolError("the answer switches protocols (101), which nobody asked for")
@@ -170,7 +174,7 @@ class ResponseParser:
         self._seen = window
 
     def _read_head(self, match: re.Match[bytes]) -> int | None:
-        """Learn from a head where the body ends; its length where that is known."""
+        """Learn from a head where the body ends; its length, or None when `_body` finds it out."""
         version, code, fields = match.groups()
         head = match[0].lower()
         self._status = int(code)
@@ -198,7 +202,6 @@ class ResponseParser:
             return None
         elif length > self._max_body:
             raise self._too_large()
-        self._body = CountedBody(length)
         return length
 
     def _read_body(self) -> RawResponse | None:
