@@ -50,12 +50,12 @@ MUTANTS = (
         "elif await tracked.delivery.ack() or not await self._deliver_to_all(tracked):",
     ),
     Mutant(
-        "acknowledged before what failed is parked", "dispatcher.py",
+        "acknowledged before what failed is parked", "keeping.py",
         "[pending.entry_id] = await self._keeper.write([entry])\n        pending.kept_calls",
         "pending.kept_calls",
     ),
     Mutant(
-        "acknowledged at its deadline though nothing was kept", "dispatcher.py",
+        "acknowledged at its deadline though nothing was kept", "leaving.py",
         "if not tracked.open:\n            return", "if False:\n            return",
     ),
     Mutant(
@@ -69,7 +69,8 @@ MUTANTS = (
     ),
     Mutant(
         "what a namespace or a refresh has just lost is acked as unmatched", "dispatcher.py",
-        "if holds or self._matched_lately(event.topic, self._namespaces(tracked)):", "if holds:",
+        "if holds or self._matched_lately(tracked.event.topic, self._namespaces(tracked)):",
+        "if holds:",
     ),
     Mutant(
         "missing functions don't count", "dispatcher.py",
@@ -102,18 +103,18 @@ MUTANTS = (
     ),
     Mutant(
         "what was parked too early at its deadline stays ahead", "dispatcher.py",
-        "await self._park_anew(tracked, pending)", "pass",
+        "await self.keeping.park_anew(tracked, pending)", "pass",
     ),
     Mutant(
         "nobody waits for a turn", "key_order.py",
         "if self._ahead is None:\n            return 0", "return 0",
     ),
     Mutant(
-        "the rest is not handed back when a drain is over", "dispatcher.py",
+        "the rest is not handed back when a drain is over", "leaving.py",
         "await self._give_back(tracked)", "pass",
     ),
     Mutant(
-        "verdicts that are being written when a drain is over are lost", "dispatcher.py",
+        "verdicts that are being written when a drain is over are lost", "leaving.py",
         "await intake.writes()", "pass",
     ),
     Mutant(

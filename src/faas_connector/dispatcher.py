@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import Any
 
-import msgspec
-
-from faas_connector.backlog import Backlog
 from faas_connector.cloudevents import as_cloudevent
-from faas_connector.config import ControllerConfig, OnFailure, Unmatched
+from faas_connector.config import ControllerConfig, Unmatched
 from faas_connector.contract import Order
-from faas_connector.errors import ConnectorError, StoreError, StoreFullError
+from faas_connector.entries import journal_position
+from faas_connector.errors import ConnectorError
 from faas_connector.gate import OutageGate
 from faas_connector.intake import Intake, Tracked
 from faas_connector.invoker import Invoker, call_ids, stable_call_id
+from faas_connector.journal import Journal
 from faas_connector.keeper import Keeper
+from faas_connector.keeping import Keeping
 from faas_connector.key_order import KeyOrder, ParkedKeys
-from faas_connector.metrics import SourceCounts
+from faas_connector.leaving import Leaving
 from faas_connector.names import FunctionName
-from faas_connector.outcome import Kind, Outcome
 from faas_connector.planning import from_outside
 from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict
-from faas_connector.settling import JOURNAL, Settler, done_entry
-from faas_connector.source import Delivery, Once
-from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason, State, Store
+from faas_connector.settling import Settler
+from faas_connector.source import Delivery
+from faas_connector.store import Entry, Reason
 from faas_connector.topic_map import TopicMap
 
 _log = logging.getLogger("faas_connector.delivery")
@@ -38,38 +35,6 @@ _log = logging.getLogger("faas_connector.delivery")
 # Seconds before it is looked again whether a function asks for an event that is held.
 _HELD_WAIT = 5.0
 _LONGEST_HELD_WAIT = 60.0
-# Seconds that writes which have begun may take when the time of a drain is over.
-_LAST_WRITE = 1.0
-
-
-def _said(outcome: Outcome | None) -> str:
-    """What was answered last, for the log: nothing of an answer's body."""
-    if outcome is None:
-        return "it is no longer in the gateway's list"
-    return outcome.what if outcome.status is None else str(outcome.status)
-
-
-def _journal_position(entry_id: int) -> str:
-    return f"{JOURNAL}{entry_id}"
-
-
-class DispatchCounts(msgspec.Struct):
-    """What became of events so far."""
-
-    read: int = 0
-    redelivered: int = 0
-    """Events that came again while they were in hand; none was called again for it."""
-    unmatched: int = 0
-    """Events acknowledged though no function asked for them."""
-    parked: int = 0
-    """Times that an event was parked for a function, or for whoever will ask for it."""
-    dead_lettered: int = 0
-    dropped: int = 0
-    """Failed for good and not kept, as `on_failure` or the function's annotation says."""
-    duplicates: int = 0
-    """Events that were not journalled again, since their publisher's name of them was known."""
-    refused: int = 0
-    """Events that the journal had no room for."""
 
 
 class Dispatcher:
@@ -107,26 +72,18 @@ class Dispatcher:
             scopes: by the name of a source, the namespaces that its events are for.
             clock: seconds since the epoch.
         """
-        self.counts = DispatchCounts()
-        self.sources: defaultdict[str, SourceCounts] = defaultdict(SourceCounts)
-        """By the name of the source."""
         self.settler = Settler(keeper, clock=clock, forget=self._forget)
-        self.backlog = Backlog()
-        """What only the journal holds."""
-        self.held: set[int] = set()
-        """Ids of the entries that are in hand."""
-        self.returned: set[tuple[FunctionName, str]] = set()
-        """Functions and keys for which something was parked since the store was last looked at."""
+        self.keeping = Keeping(
+            config, invoker, keeper, self.settler, keys, fatal=fatal, parked=parked, clock=clock
+        )
+        self.journal = Journal(keeper, self.keeping, self.settler, clock)
+        self.leaving = Leaving(keeper, self.keeping, self.settler, gate, clock)
         self._config = config
         self._map = topic_map
         self._matched_lately = matched_lately
         self._invoker = invoker
         self._pursuit = pursuit
-        self._gate = gate
         self._keeper = keeper
-        self._fatal = fatal
-        self._parked = parked
-        self._keys = keys
         self._scopes = scopes or {}
         self._clock = clock
         self._call_ids = call_ids()
@@ -141,8 +98,8 @@ class Dispatcher:
 
     def begin(self, intake: Intake, delivery: Delivery) -> None:
         """Deliver an event that a source read."""
-        self.counts.read += 1
-        self.sources[intake.name].read += 1
+        self.keeping.counts.read += 1
+        self.keeping.sources[intake.name].read += 1
         position = delivery.position
         if position is not None:
             running = self._in_hand.get((intake.name, position))
@@ -161,12 +118,12 @@ class Dispatcher:
         if tracked.key is not None:
             self._in_hand[tracked.key] = tracked
             if self.settler.was_finished(tracked.key):
-                self.counts.redelivered += 1
+                self.keeping.counts.redelivered += 1
                 self._start(tracked, self.settler.settle(tracked))
                 return
-        if intake.traits.journal and self.backlog.is_open and not delivery.damage:
-            self.backlog.begin()
-            self._start(tracked, self._put_off(tracked))
+        if intake.traits.journal and self.journal.backlog.is_open and not delivery.damage:
+            self.journal.backlog.begin()
+            self._start(tracked, self.journal.put_off(tracked))
             return
         self._match(tracked)
         self._start(tracked, self._deliver(tracked))
@@ -174,10 +131,10 @@ class Dispatcher:
     def begin_entry(self, intake: Intake, entry: Entry) -> None:
         """Deliver what the store had kept."""
         assert entry.event is not None  # noqa: S101
-        self.held.add(entry.id)
+        self.keeping.held.add(entry.id)
         position = entry.position
         if entry.function is None and position is None:
-            position = _journal_position(entry.id)
+            position = journal_position(entry.id)
         delivery = Delivery(entry.event, position=position, redelivered=True)
         tracked = Tracked(intake, delivery, entry.event, entry.first, entry.source, position)
         intake.take(tracked)
@@ -201,7 +158,7 @@ class Dispatcher:
 
     def _begin_again(self, running: Tracked, delivery: Delivery) -> None:
         """It came again while it is in hand: settle the new handle, and call nobody."""
-        self.counts.redelivered += 1
+        self.keeping.counts.redelivered += 1
         intake = running.intake
         is_safe = running.is_finished or running.is_told
         if not is_safe or intake.has_placed(running):
@@ -285,7 +242,7 @@ class Dispatcher:
 
     async def _deliver(self, tracked: Tracked) -> None:
         if tracked.delivery.damage:
-            await self._bury_damaged(tracked)
+            await self.keeping.bury_damaged(tracked)
         elif tracked.intake.traits.journal and not tracked.entry_id:
             if not await self._journal(tracked):
                 return
@@ -293,7 +250,7 @@ class Dispatcher:
             return
         await self.settler.settle(tracked)
         if tracked.entry_id:
-            self.held.discard(tracked.entry_id)
+            self.keeping.held.discard(tracked.entry_id)
 
     async def _deliver_to_all(self, tracked: Tracked) -> bool:
         """Whether each function has a verdict that is safe; else it stays as it is."""
@@ -307,7 +264,7 @@ class Dispatcher:
             if (settled := await self._unmatched(tracked)) is not None:
                 return settled
             self._match(tracked)
-        self.sources[tracked.source].matched += 1
+        self.keeping.sources[tracked.source].matched += 1
         functions = tracked.functions
         if known:
             functions = [function for function in functions if function not in known]
@@ -345,21 +302,21 @@ class Dispatcher:
             await self._deliver_to(tracked, pending)
         finally:
             tracked.intake.release(tracked)
-            self.held.discard(pending.entry_id)
-        self._parked()
+            self.keeping.held.discard(pending.entry_id)
+        self.keeping.parked()
 
     async def _deliver_to(self, tracked: Tracked, pending: Pending) -> None:
         """See one function's share through, in its turn."""
         ticket = tracked.tickets.get(pending.function) if tracked.tickets else None
         if ticket is None:
             verdict = await self._pursuit.verdict(pending, self._waits(tracked))
-            await self._keep(tracked, pending, verdict)
+            await self.keeping.keep(tracked, pending, verdict)
             return
         parked = 0
         try:
             ahead = await ticket.turn()
             verdict = await self._verdict_in_turn(tracked, pending, ahead)
-            await self._keep(tracked, pending, verdict)
+            await self.keeping.keep(tracked, pending, verdict)
             if verdict.fate is Fate.PARK:
                 parked = min(ahead, pending.entry_id) if ahead else pending.entry_id
         finally:
@@ -373,239 +330,40 @@ class Dispatcher:
         else:
             own = 1 if entry_id else 0  # its deadline came before its turn
             is_behind = ahead > 0 or (
-                key is not None and self._keys.holds(pending.function, key, besides=own)
+                key is not None and self.keeping.keys.holds(pending.function, key, besides=own)
             )
             tickets = tracked.tickets or {}
             if is_behind and 0 < entry_id < tickets[pending.function].last:
-                await self._park_anew(tracked, pending)
+                await self.keeping.park_anew(tracked, pending)
         if is_behind:
             return Verdict(Fate.PARK, Reason.ORDER, self._clock())
         return await self._pursuit.verdict(pending, self._waits(tracked))
 
-    async def _park_anew(self, tracked: Tracked, pending: Pending) -> None:
-        """Let it stand in the store behind what was ahead of it, whose deadline came later."""
-        assert self._keeper is not None  # noqa: S101
-        entry = self._entry(tracked, pending, State.PARKED, Reason.ORDER, self._clock())
-        before = pending.entry_id
-        [pending.entry_id] = await self._keeper.write(
-            [msgspec.structs.replace(entry, id=0)], removes=[before]
-        )
-        self.held.add(pending.entry_id)
-        self.held.discard(before)
-
-    # Keeping
-
-    async def _keep(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
-        """Make a verdict safe."""
-        tracked.keeping += 1
-        if tracked.detaching is not None:
-            await asyncio.wait([tracked.detaching])
-        if verdict.fate is Fate.SUCCEEDED:
-            if pending.entry_id:
-                await self._end_entry(tracked, pending)
-            else:
-                tracked.succeeded.append(pending)
-                if tracked.remembers:
-                    await self.settler.remember([tracked])
-        elif verdict.fate is Fate.PARK:
-            await self._park(tracked, pending, verdict)
-        else:
-            await self._bury(tracked, pending, verdict)
-        self.held.discard(pending.entry_id)
-        if verdict.fate is Fate.PARK:
-            if tracked.event.key is not None:
-                self.returned.add((pending.function, tracked.event.key))
-            self._parked()
-        tracked.open.remove(pending)
-        tracked.keeping -= 1
-        tracked.intake.tell()
-        outcome, response = pending.outcome, pending.response
-        tracked.delivery.concluded(
-            outcome.kind if outcome else Kind.ABSENT, response.status if response else None
-        )
-
-    async def _end_entry(self, tracked: Tracked, pending: Pending) -> None:
-        """Its entry is done with; where it may be redelivered, the verdict takes its place."""
-        assert self._keeper is not None  # noqa: S101
-        if tracked.key is None or tracked.key[1].startswith(JOURNAL):
-            await self._keeper.write(removes=[pending.entry_id])
-        else:
-            done = done_entry(tracked, pending, self._clock())
-            await self._keeper.write([msgspec.structs.replace(done, id=pending.entry_id)])
-        self._count_key(tracked, pending, -1)
-
-    async def _park(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
-        assert self._keeper is not None  # noqa: S101
-        if (
-            pending.entry_id
-            and pending.kept_calls == pending.calls
-            and verdict.reason in {Reason.ORDER, Reason.PAUSED}
-        ):
-            return  # it stands there as it should
-        was_parked = pending.entry_id != 0
-        self.counts.parked += 1
-        entry = self._entry(tracked, pending, State.PARKED, verdict.reason, verdict.due)
-        [pending.entry_id] = await self._keeper.write([entry])
-        pending.kept_calls = pending.calls
-        if not was_parked:
-            self._count_key(tracked, pending, 1)
-
-    def _count_key(self, tracked: Tracked, pending: Pending, count: int) -> None:
-        key = tracked.event.key
-        if key is not None and tracked.tickets and pending.function in tracked.tickets:
-            self._keys.add(pending.function, key, count)
-
-    async def _bury(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
-        """It failed for good: keep it as a dead letter, or do what was asked for instead."""
-        reason = verdict.reason.value if verdict.reason else ""
-        what = _said(pending.outcome)
-        policy = self._config.on_failure
-        extra = {
-            "source": tracked.source, "topic": tracked.event.topic, "event_id": tracked.event.id,
-            "function": str(pending.function), "call_id": pending.call_id,
-            "attempt": pending.calls, "reason": reason,
-        }  # fmt: skip
-        if policy is OnFailure.STOP:
-            self._fatal(
-                ConnectorError(
-                    f"{pending.function} did not take an event of {tracked.source} ({reason}: "
-                    f"{what}), and on_failure is stop; the event is left unsettled"
-                )
-            )
-            await asyncio.get_running_loop().create_future()  # until the run has ended
-        keeps = (
-            policy is OnFailure.KEEP
-            and self._keeper is not None
-            and self._invoker.terms(pending.function).dead_letter
-        )
-        if keeps and await self._rejected(tracked, pending):
-            self.counts.dead_lettered += 1
-            _log.error(
-                "dead letter at the broker: %s, %s: %s", pending.function, reason, what, extra=extra
-            )
-        elif keeps and self._keeper is not None:
-            entry = self._entry(tracked, pending, State.DEAD, verdict.reason, 0.0)
-            await self._keeper.write([entry])
-            self.counts.dead_lettered += 1
-            _log.error("dead letter: %s, %s: %s", pending.function, reason, what, extra=extra)
-        else:
-            if pending.entry_id and self._keeper is not None:
-                await self._keeper.write(removes=[pending.entry_id])
-            self.counts.dropped += 1
-            _log.error("dropped: %s, %s: %s", pending.function, reason, what, extra=extra)
-        if pending.entry_id:
-            self._count_key(tracked, pending, -1)
-
-    async def _rejected(self, tracked: Tracked, pending: Pending) -> bool:
-        """Whether the broker keeps it now as a dead letter of its own."""
-        is_alone = len(tracked.functions) == 1 and not (tracked.entry_id or pending.entry_id)
-        if not (tracked.intake.traits.keeps_dead_letters and is_alone) or tracked.is_told:
-            return False
-        try:
-            await tracked.delivery.reject()
-        except ConnectorError as error:
-            _log.warning("%s: the dead letter is kept here: %s", tracked.source, error)
-            return False
-        tracked.is_told = True
-        return True
-
-    async def _bury_damaged(self, tracked: Tracked) -> None:
-        what = tracked.delivery.damage
-        extra = {"source": tracked.source, "topic": tracked.event.topic}
-        if self._keeper is None or self._config.on_failure is not OnFailure.KEEP:
-            self.counts.dropped += 1
-            _log.error("%s: dropped what is no event: %s", tracked.source, what, extra=extra)
-            return
-        entry = self._whole_entry(tracked, State.DEAD, Reason.UNREADABLE, 0.0, what)
-        await self._keeper.write([entry])
-        self.counts.dead_lettered += 1
-        _log.error("%s: dead letter, unreadable: %s", tracked.source, what, extra=extra)
-
     async def _journal(self, tracked: Tracked) -> bool:
         """Write the event down, acknowledge it, and deliver it; whether that is all done."""
-        entry_id = await self._written(tracked)
+        entry_id = await self.journal.write(tracked)
         if entry_id is None:
             return False
         tracked.entry_id = entry_id
         tracked.intake.journal(tracked)
-        self.held.add(entry_id)
-        tracked.key = (tracked.source, _journal_position(entry_id))
+        self.keeping.held.add(entry_id)
+        tracked.key = (tracked.source, journal_position(entry_id))
         tracked.is_told = True
         await tracked.delivery.ack()
         self.settler.acked += 1
         return await self._deliver_to_all(tracked)
 
-    async def _put_off(self, tracked: Tracked) -> None:
-        """Write the event down and acknowledge it; the journal's turn comes later."""
-        try:
-            entry_id = await self._written(tracked)
-        finally:
-            self.backlog.end()
-        if entry_id is not None:
-            await self.settler.ack([tracked])
-            self._parked()
-
-    async def _written(self, tracked: Tracked) -> int | None:
-        """The id of its entry in the journal; None where it is settled without."""
-        assert self._keeper is not None  # noqa: S101
-        entry = self._whole_entry(tracked, State.JOURNAL, None, 0.0)
-        try:
-            entry_id = await self._write_journal(self._keeper.store, entry, tracked.delivery.once)
-        except StoreError as error:
-            if not isinstance(error, StoreFullError):
-                self._keeper.failed(error)
-            self.counts.refused += 1
-            tracked.intake.release(tracked)
-            await tracked.delivery.nack()
-            return None
-        if entry_id is None:
-            self.counts.duplicates += 1
-            await self.settler.ack([tracked])
-        return entry_id
-
-    async def _write_journal(self, store: Store, entry: Entry, once: Once | None) -> int | None:
-        """The entry's id; None for what was taken before."""
-        if once is None:
-            return (await store.write([entry]))[0]
-        now = self._clock()
-        return await store.write_once(entry, once.key, now=now, until=now + once.seconds)
-
     async def _unmatched(self, tracked: Tracked) -> bool | None:
-        """Nobody asks for it: whether it is settled; None to look again at once."""
-        event = tracked.event
+        """Nobody asks for it: whether its source is to be told; None to look again at once."""
         age = self._clock() - tracked.first
-        policy = self._config.unmatched
-        holds = policy is Unmatched.HOLD and age < self._config.retry.max_age
-        if holds or self._matched_lately(event.topic, self._namespaces(tracked)):
+        holds = self._config.unmatched is Unmatched.HOLD and age < self._config.retry.max_age
+        if holds or self._matched_lately(tracked.event.topic, self._namespaces(tracked)):
             wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
-            if self._keeper is None:
-                await asyncio.sleep(wait)
-                return None
-            due = self._clock() + wait
-            await self._keeper.write([self._whole_entry(tracked, State.PARKED, Reason.HELD, due)])
-            self.counts.parked += 1
-            self._parked()
-            return self._is_settled_by_entry(tracked)
-        if policy is Unmatched.ACK or self._keeper is None:
-            self.counts.unmatched += 1
-            self.sources[tracked.source].unmatched += 1
-            return True
-        await self._keeper.write([self._whole_entry(tracked, State.DEAD, Reason.UNMATCHED, 0.0)])
-        self.counts.dead_lettered += 1
-        self.sources[tracked.source].unmatched += 1
-        _log.error(
-            "dead letter: no function asks for the topic of an event of %s", tracked.source,
-            extra={"source": tracked.source, "topic": event.topic, "event_id": event.id},
-        )  # fmt: skip
-        return self._is_settled_by_entry(tracked)
-
-    def _is_settled_by_entry(self, tracked: Tracked) -> bool:
-        """Whether its source is still to be told; what came from the store has been rewritten."""
-        if not tracked.entry_id:
-            return True
-        self.held.discard(tracked.entry_id)
-        tracked.intake.release(tracked)
-        return False
+            if self._keeper is not None:
+                return await self.keeping.hold(tracked, wait)
+            await asyncio.sleep(wait)
+            return None
+        return await self.keeping.settle_unmatched(tracked)
 
     def _waits(self, tracked: Tracked) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """What is done before one of several functions starts a long wait."""
@@ -617,127 +375,3 @@ class Dispatcher:
         if not tracked.remembers:
             tracked.remembers = True
             await self.settler.remember([tracked])
-
-    def _entry(
-        self,
-        tracked: Tracked,
-        pending: Pending,
-        state: State,
-        reason: Reason | None,
-        due: float,
-    ) -> Entry:
-        outcome, response = pending.outcome, pending.response
-        return Entry(
-            id=pending.entry_id,
-            state=state,
-            source=tracked.source,
-            position=tracked.key[1] if tracked.key else None,
-            function=pending.function,
-            event=tracked.event,
-            ordered=bool(tracked.tickets) and pending.function in (tracked.tickets or ()),
-            call_id=pending.call_id,
-            due=due,
-            attempts=pending.attempts,
-            calls=pending.calls,
-            reason=reason,
-            status=outcome.status if outcome else None,
-            what=outcome.what if outcome else "",
-            answer=response.body[:MAX_ANSWER_BYTES] if response else b"",
-            first=pending.first,
-            last=self._clock(),
-        )
-
-    def _whole_entry(
-        self, tracked: Tracked, state: State, reason: Reason | None, due: float, what: str = ""
-    ) -> Entry:
-        """The entry of an event for all its functions, or for the only one it is for."""
-        key = tracked.key
-        return Entry(
-            id=tracked.entry_id,
-            state=state,
-            source=tracked.source,
-            position=None if key is None or key[1].startswith(JOURNAL) else key[1],
-            function=tracked.delivery.function,
-            event=tracked.event,
-            due=due,
-            reason=reason,
-            what=what,
-            first=tracked.first,
-            last=self._clock(),
-        )
-
-    # Ending early
-
-    async def detach(self, tracked: Tracked) -> None:
-        """Its broker will wait no longer: park what is open, acknowledge it, and go on."""
-        is_settling = tracked.keeping or tracked.detaching or tracked.is_told
-        if self._keeper is None or is_settling or tracked.is_finished:
-            return
-        if tracked.task is not None and (tracked.task.cancelling() or tracked.task.done()):
-            return  # it is being handed back
-        if not tracked.open:
-            return  # nobody knows yet who is to have it, or it is about to be settled
-        # Whoever asks may be gone before it is written: half of it would repeat calls.
-        tracked.detaching = asyncio.create_task(
-            self._park_open(tracked, self._keeper), name="park at the deadline"
-        )
-        await asyncio.shield(tracked.detaching)
-
-    async def _park_open(self, tracked: Tracked, keeper: Keeper) -> None:
-        try:
-            new = [pending for pending in tracked.open if not pending.entry_id]
-            due = self._clock()
-            ids = await keeper.write(
-                [self._entry(tracked, each, State.PARKED, Reason.DEADLINE, due) for each in new]
-            )
-            for pending, entry_id in zip(new, ids, strict=True):
-                # A call that runs is to be written down when it has failed.
-                pending.entry_id, pending.kept_calls = entry_id, max(0, pending.calls - 1)
-                self.held.add(entry_id)
-                self._count_key(tracked, pending, 1)
-            await self.settler.ack([tracked])
-        finally:
-            tracked.detaching = None
-            tracked.intake.tell()
-
-    async def abort(self, intake: Intake) -> list[Tracked]:
-        """Stop all that runs, and leave it unsettled; what that was."""
-        left = [tracked for tracked in intake.running if tracked.task is not None]
-        tasks = [task for each in left for task in (each.task, each.detaching) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        return left
-
-    async def hand_back(self, intake: Intake) -> None:
-        """The time of a drain is over: stop all that runs, and give back what can be."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WRITE):
-                await intake.writes()
-        for tracked in await self.abort(intake):
-            if not (tracked.is_finished or tracked.is_told or tracked.entry_id):
-                try:
-                    await self._give_back(tracked)
-                except Exception as error:
-                    _log.warning("%s: could not hand back an event (%s)", tracked.source, error)
-
-    async def _give_back(self, tracked: Tracked) -> None:
-        """Let it come again, without what is done; park the rest where it could not be told."""
-        keeper, is_told_apart = self._keeper, tracked.key is not None
-        if tracked.intake.by_position:
-            await self.settler.remember([tracked])
-        elif tracked.succeeded and not tracked.open:
-            await self.settler.ack([tracked])
-        elif keeper is not None and not is_told_apart and (tracked.succeeded or tracked.tickets):
-            entries = [
-                self._entry(tracked, pending, State.PARKED, Reason.BACKOFF, self._clock())
-                for pending in tracked.open
-            ]
-            await keeper.store.write(entries)
-            await self.settler.ack([tracked])
-        elif keeper is not None or not tracked.succeeded:
-            # All of a key come again, in their order: none of them is kept here.
-            await self.settler.remember([tracked])
-            if not self._gate.is_closed:
-                await tracked.delivery.nack()

@@ -169,12 +169,12 @@ class Engine:
             await _end(driving)
             if not await stored.idle_before(self._drain_over):
                 settled = False
-                await dispatcher.hand_back(stored)
+                await dispatcher.leaving.hand_back(stored)
         finally:
             self._parking = None
             await _end([*serving, *driving])
             for intake in (stored, *(it.intake for it in self._served)):
-                await dispatcher.abort(intake)
+                await dispatcher.leaving.abort(intake)
             await self.gate.aclose()
         if self._fatal is not None:
             raise self._fatal

@@ -66,10 +66,10 @@ class Parking:
         if room < _LEAST_TAKEN:
             self._intake.once_down_to(_MOST_IN_HAND - _LEAST_TAKEN, self.poke)
             return 0
-        store, held, paused = self._keeper.store, self._dispatcher.held, self._health.paused
-        backlog = self._dispatcher.backlog
+        store, held, paused = self._keeper.store, self._dispatcher.keeping.held, self._health.paused
+        backlog = self._dispatcher.journal.backlog
         put_off = backlog.put_off
-        self._dispatcher.returned.clear()
+        self._dispatcher.keeping.returned.clear()
         entries = await self._keeper.insist(
             lambda: store.due(self._clock(), limit=room, held=held, paused=paused)
         )
@@ -89,7 +89,7 @@ class Parking:
         return begun
 
     def _begin(self, entry: Entry) -> bool:
-        held = self._dispatcher.held
+        held = self._dispatcher.keeping.held
         if entry.id in held or self._may_be_behind(entry):
             return False
         if entry.event is None:
@@ -101,7 +101,7 @@ class Parking:
 
     def _may_be_behind(self, entry: Entry) -> bool:
         """Whether one ahead of it went back to the store after this one was found to be due."""
-        event, function, returned = entry.event, entry.function, self._dispatcher.returned
+        event, function, returned = entry.event, entry.function, self._dispatcher.keeping.returned
         if not returned or not entry.ordered or event is None or event.key is None:
             return False
         return function is not None and (function, event.key) in returned

@@ -24,7 +24,7 @@ def run_report(
     paused: int,
 ) -> RunReport:
     """How the run stands."""
-    counts, settler = dispatcher.counts, dispatcher.settler
+    counts, settler = dispatcher.keeping.counts, dispatcher.settler
     return RunReport(
         sources=tuple(_source(supervisor, it, dispatcher) for supervisor, it in sources),
         in_flight=limiter.in_flight,
@@ -60,5 +60,5 @@ def _source(supervisor: Supervisor, it: Served, dispatcher: Dispatcher) -> Sourc
         unsettled=intake.unsettled,
         unsettled_bytes=intake.unsettled_bytes,
         lag=intake.lag,
-        counts=dispatcher.sources[name],
+        counts=dispatcher.keeping.sources[name],
     )

@@ -7,20 +7,16 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
+from faas_connector.entries import done_entry, is_of_broker
 from faas_connector.errors import StoreError
 from faas_connector.intake import Intake, Line, Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.metrics import Histogram
-from faas_connector.pursuit import Pending
 from faas_connector.source import Delivery
-from faas_connector.store import Entry, State
+from faas_connector.store import Entry
 
 _log = logging.getLogger("faas_connector.delivery")
 
-# Seconds after which a redelivery is no longer expected.
-VERDICT_SECONDS = 7 * 24 * 3600.0
-JOURNAL = "journal/"
-"""What the position of a journalled event begins with that its broker gave none."""
 # Events that are finished and could not be acknowledged; remembered until they come again.
 _MOST_REMEMBERED = 65_536
 
@@ -65,8 +61,8 @@ class Settler:
         if tracked.entry_id:
             if self._keeper is not None:
                 # A broker may not know yet that it was kept here, and deliver it again.
-                is_journal = tracked.key is None or tracked.key[1].startswith(JOURNAL)
-                done = [] if is_journal else self._done(tracked)
+                is_known = tracked.key is not None and is_of_broker(tracked.key[1])
+                done = self._done(tracked) if is_known else []
                 await self._keeper.write(done, removes=[tracked.entry_id])
             self._release(tracked)
         elif tracked.is_told:
@@ -167,20 +163,3 @@ class Settler:
 def _is_held_by(handle: Delivery, tracked: Tracked) -> bool:
     """Whether settling a handle settled the event: it may have come again meanwhile."""
     return tracked.delivery is handle or tracked.line is not None
-
-
-def done_entry(tracked: Tracked, pending: Pending, now: float) -> Entry:
-    """The verdict of a success."""
-    assert tracked.key is not None  # noqa: S101
-    source, position = tracked.key
-    return Entry(
-        state=State.DONE,
-        source=source,
-        position=position,
-        function=pending.function,
-        event=None,
-        call_id=pending.call_id,
-        due=now + VERDICT_SECONDS,
-        first=tracked.first,
-        last=now,
-    )

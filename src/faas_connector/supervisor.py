@@ -203,7 +203,7 @@ class Supervisor:
             try:
                 return await self._serve_once()
             except (ConfigError, MissingExtraError):
-                await self._dispatcher.abort(self._intake)
+                await self._dispatcher.leaving.abort(self._intake)
                 raise
             except Exception as error:
                 self._report(error)
@@ -281,7 +281,7 @@ class Supervisor:
 
     async def _room(self) -> None:
         """Wait until more may be read; what can be journalled doesn't wait long for others."""
-        intake, backlog = self._intake, self._dispatcher.backlog
+        intake, backlog = self._intake, self._dispatcher.journal.backlog
         if intake.traits.journal and not backlog.is_open:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FULL):
@@ -305,7 +305,7 @@ class Supervisor:
     async def _finish(self) -> bool:
         settled = await self._intake.idle_before(self._drain_over)
         if not settled:
-            await self._dispatcher.hand_back(self._intake)
+            await self._dispatcher.leaving.hand_back(self._intake)
         await self._dispatcher.settler.remember_beyond([self._intake])
         return settled
 
@@ -345,7 +345,7 @@ class Supervisor:
                 await delivery.extend()
                 tracked.deadline_at = now + (delivery.deadline or 0.0)
             else:
-                await self._dispatcher.detach(tracked)
+                await self._dispatcher.leaving.detach(tracked)
         except Exception as error:
             _log.warning(
                 "source %s: could not extend the deadline of an event: %s",

@@ -205,7 +205,7 @@ def test_an_empty_list_acknowledges_nothing_as_unmatched():
                 world.publish(source, b"%d" % number)
             await asyncio.sleep(20.0)
             assert world.gateway.log == []
-            assert engine.dispatcher.counts.unmatched == 0
+            assert engine.dispatcher.keeping.counts.unmatched == 0
             world.builder.set_missing(())
             await world.quiet()
         world.check()
@@ -228,7 +228,7 @@ def test_what_asked_for_a_topic_a_short_while_ago_may_ask_again():
                 world.publish(source, b"%d" % number)
                 world.wanted[b"%d" % number] = ("a",)
             await world.until(lambda: len(source.acked) == 20)
-            assert engine.dispatcher.counts.unmatched == 0
+            assert engine.dispatcher.keeping.counts.unmatched == 0
             world.builder.add(contract)
             await world.quiet()
         world.check()

@@ -8,14 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import msgspec
 
 from faas_connector.dead_letters.shelf import Split
-from faas_connector.settling import VERDICT_SECONDS
+from faas_connector.entries import VERDICT_SECONDS, is_of_broker
 from faas_connector.store import Entry, Query, State, Store
 
 CLAIM_SECONDS = 60.0
 """How long a replay that was killed keeps others from what it had taken."""
-
-# Positions that the engine gives to what it has in its journal; no broker sends these again.
-_JOURNAL = "journal/"
 
 
 class StoreShelf:
@@ -83,8 +80,8 @@ class StoreShelf:
     ) -> None:
         """Remove, replace or release them; where it may be redelivered, a verdict is kept."""
         due = self._clock() + VERDICT_SECONDS
-        verdicts = [_verdict(entry, due) for entry in done if _may_come_again(entry)]
-        removes = [entry.id for entry in done if not _may_come_again(entry)]
+        verdicts = [_verdict(entry, due) for entry in done if is_of_broker(entry.position)]
+        removes = [entry.id for entry in done if not is_of_broker(entry.position)]
         if verdicts or failed or removes:
             await self._store.write([*verdicts, *failed], removes)
         if left:
@@ -122,10 +119,6 @@ class StoreShelf:
         ids = [entry.id for entry in entries]
         self._held.difference_update(ids)
         self._taken.difference_update(ids)
-
-
-def _may_come_again(entry: Entry) -> bool:
-    return entry.position is not None and not entry.position.startswith(_JOURNAL)
 
 
 def _verdict(entry: Entry, due: float) -> Entry:

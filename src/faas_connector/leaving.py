@@ -1,0 +1,117 @@
+"""Events that are let go before they are done: at their deadline, at the end of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from faas_connector.entries import function_entry
+from faas_connector.gate import OutageGate
+from faas_connector.intake import Intake, Tracked
+from faas_connector.keeper import Keeper
+from faas_connector.keeping import Keeping
+from faas_connector.settling import Settler
+from faas_connector.store import Reason, State
+
+_log = logging.getLogger("faas_connector.delivery")
+
+# Seconds that writes which have begun may take when the time of a drain is over.
+_LAST_WRITE = 1.0
+
+
+class Leaving:
+    """Lets events go so that none is lost, and none is repeated that needn't be."""
+
+    def __init__(
+        self,
+        keeper: Keeper | None,
+        keeping: Keeping,
+        settler: Settler,
+        gate: OutageGate,
+        clock: Callable[[], float],
+    ) -> None:
+        self._keeper = keeper
+        self._keeping = keeping
+        self._settler = settler
+        self._gate = gate
+        self._clock = clock
+
+    async def detach(self, tracked: Tracked) -> None:
+        """Its broker will wait no longer: park what is open, acknowledge it, and go on."""
+        is_settling = tracked.keeping or tracked.detaching or tracked.is_told
+        if self._keeper is None or is_settling or tracked.is_finished:
+            return
+        if tracked.task is not None and (tracked.task.cancelling() or tracked.task.done()):
+            return  # it is being handed back
+        if not tracked.open:
+            return  # nobody knows yet who is to have it, or it is about to be settled
+        # Whoever asks may be gone before it is written: half of it would repeat calls.
+        tracked.detaching = asyncio.create_task(
+            self._park_open(tracked, self._keeper), name="park at the deadline"
+        )
+        await asyncio.shield(tracked.detaching)
+
+    async def _park_open(self, tracked: Tracked, keeper: Keeper) -> None:
+        try:
+            new = [pending for pending in tracked.open if not pending.entry_id]
+            now = self._clock()
+            ids = await keeper.write(
+                [
+                    function_entry(tracked, each, State.PARKED, Reason.DEADLINE, due=now, now=now)
+                    for each in new
+                ]
+            )
+            for pending, entry_id in zip(new, ids, strict=True):
+                # A call that runs is to be written down when it has failed.
+                pending.entry_id, pending.kept_calls = entry_id, max(0, pending.calls - 1)
+                self._keeping.held.add(entry_id)
+                self._keeping.count_key(tracked, pending, 1)
+            await self._settler.ack([tracked])
+        finally:
+            tracked.detaching = None
+            tracked.intake.tell()
+
+    async def abort(self, intake: Intake) -> list[Tracked]:
+        """Stop all that runs, and leave it unsettled; what that was."""
+        left = [tracked for tracked in intake.running if tracked.task is not None]
+        tasks = [task for each in left for task in (each.task, each.detaching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        return left
+
+    async def hand_back(self, intake: Intake) -> None:
+        """The time of a drain is over: stop all that runs, and give back what can be."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WRITE):
+                await intake.writes()
+        for tracked in await self.abort(intake):
+            if not (tracked.is_finished or tracked.is_told or tracked.entry_id):
+                try:
+                    await self._give_back(tracked)
+                except Exception as error:
+                    _log.warning("%s: could not hand back an event (%s)", tracked.source, error)
+
+    async def _give_back(self, tracked: Tracked) -> None:
+        """Let it come again, without what is done; park the rest where it could not be told."""
+        keeper, is_told_apart = self._keeper, tracked.key is not None
+        if tracked.intake.by_position:
+            await self._settler.remember([tracked])
+        elif tracked.succeeded and not tracked.open:
+            await self._settler.ack([tracked])
+        elif keeper is not None and not is_told_apart and (tracked.succeeded or tracked.tickets):
+            now = self._clock()
+            entries = [
+                function_entry(tracked, each, State.PARKED, Reason.BACKOFF, due=now, now=now)
+                for each in tracked.open
+            ]
+            await keeper.store.write(entries)
+            await self._settler.ack([tracked])
+        elif keeper is not None or not tracked.succeeded:
+            # All of a key come again, in their order: none of them is kept here.
+            await self._settler.remember([tracked])
+            if not self._gate.is_closed:
+                await tracked.delivery.nack()
