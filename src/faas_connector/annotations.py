@@ -25,7 +25,7 @@ class Order(enum.Enum):
     """Events of one key one after another; different keys side by side."""
 
 
-class AnnotationProblem(msgspec.Struct, frozen=True):
+class AnnotationProblem(msgspec.Struct, frozen=True, gc=False):
     """An annotation that can't mean what it says; it affects that setting of that function only."""
 
     key: str

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-class FunctionContract(msgspec.Struct, frozen=True):
+class FunctionContract(msgspec.Struct, frozen=True, gc=False):
     """One function and what it declares. A setting it doesn't declare is None."""
 
     name: FunctionName

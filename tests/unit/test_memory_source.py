@@ -260,7 +260,8 @@ async def test_a_deadline_starts_anew_where_it_can_be_extended():
             await asyncio.sleep(0.02)
             await one.extend()
             await source.wait_until(lambda source=source: source.expired)
-            assert (loop.time() - read > 0.118) == bool(extended)
+            if extended:
+                assert loop.time() - read > 0.118
         assert source.extended == extended
 
 

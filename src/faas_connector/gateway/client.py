@@ -27,15 +27,18 @@ from faas_connector.gateway.models import (
     decode_functions,
     decode_info,
     decode_namespaces,
+    split_functions,
 )
 from faas_connector.gateway.transport import Origin, Transport, request_head
 from faas_connector.names import FunctionName, Invocation
 
+S = TypeVar("S")
 T = TypeVar("T")
-Decode = Callable[[bytes], T]
 
 # 10,000 functions are some 5.5 MB.
 _MAX_LIST_BYTES = 256 * 1024 * 1024
+# Functions that are decoded before calls may run in between: 1 ms at the most.
+_DECODED_AT_A_TIME = 1000
 _SYSTEM_CONNECTIONS = 8
 _ROUTES = {Invocation.SYNC: "/function/", Invocation.ASYNC: "/async-function/"}
 
@@ -97,7 +100,15 @@ class GatewayClient:
         """
         query = f"?namespace={quote(namespace, safe='')}" if namespace else ""
         path = f"/system/functions{query}"
-        return self._read(decode_functions, path, await self._ask(path))
+        body = await self._ask(path)
+        entries = self._read(split_functions, body, path, body)
+        found: list[FunctionStatus] = []
+        for at in range(0, len(entries), _DECODED_AT_A_TIME):
+            if at:
+                await asyncio.sleep(0)
+            some = entries[at : at + _DECODED_AT_A_TIME]
+            found += self._read(decode_functions, some, path, body)
+        return found
 
     async def namespaces(self) -> list[str]:
         """The namespaces; empty where the gateway doesn't know any (section 4.5).
@@ -111,7 +122,8 @@ class GatewayClient:
         response = await self._request(path)
         if response.status in {404, 501}:
             return []
-        return self._read(decode_namespaces, path, self._checked(path, response))
+        body = self._checked(path, response)
+        return self._read(decode_namespaces, body, path, body)
 
     async def info(self) -> GatewayInfo:
         """What the gateway says of itself (section 4.8).
@@ -120,7 +132,8 @@ class GatewayClient:
             GatewayError: why it doesn't; one of its three kinds.
         """
         path = "/system/info"
-        return self._read(decode_info, path, await self._ask(path))
+        body = await self._ask(path)
+        return self._read(decode_info, body, path, body)
 
     async def healthy(self, *, timeout: float | None = None) -> bool:
         """Whether `/healthz` answers 200, which asks the provider too (section 1).
@@ -178,9 +191,9 @@ class GatewayClient:
             f"{where} answered {status}{f' ({said})' if said else ''}; {hint}", status=status
         )
 
-    def _read(self, decode: Decode[T], path: str, body: bytes) -> T:
+    def _read(self, decode: Callable[[S], T], source: S, path: str, body: bytes) -> T:
         try:
-            return decode(body)
+            return decode(source)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise GatewayResponseError(
                 f"{self.origin}{path} answered 200 with something else than it should "

@@ -146,7 +146,8 @@ class CountedBody:
         """The body once all of it is there."""
         if len(buffer) < self._length:
             return None
-        body = bytes(buffer[: self._length])
+        with memoryview(buffer) as all_of_it:
+            body = bytes(all_of_it[: self._length])  # a list of functions is copied once only
         del buffer[: self._length]
         return body
 

@@ -1,13 +1,18 @@
-"""What the gateway's `/system` routes answer: only the fields that a connector needs."""
+"""What the gateway's `/system` routes answer: only the fields that a connector needs.
+
+There may be many functions: their structs are kept from the garbage collector, which would look
+through all of them; they hold text and numbers, and so no cycle.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
 
 
-class FunctionStatus(msgspec.Struct, frozen=True, rename="camel"):
+class FunctionStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """One function of `GET /system/functions` (gateway contract, section 10)."""
 
     name: str = ""
@@ -36,29 +41,43 @@ class GatewayInfo(msgspec.Struct, frozen=True):
     arch: str = ""
 
 
-_strict = msgspec.json.Decoder(list[FunctionStatus | None] | None)
-_loose = msgspec.json.Decoder(list[_LooseStatus | None] | None)
+_list = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_strict = msgspec.json.Decoder(FunctionStatus | None)
+_loose = msgspec.json.Decoder(_LooseStatus | None)
 _names = msgspec.json.Decoder(list[str] | None)
 _anything = msgspec.json.Decoder(dict[str, Any])
 
 
-def decode_functions(body: bytes) -> list[FunctionStatus]:
-    """Read a list of functions; `null` is an empty one, and entries without a name are left out.
+def split_functions(body: bytes) -> list[msgspec.Raw]:
+    """The entries of a list of functions, not decoded; `null` is an empty one.
+
+    Raises:
+        msgspec.DecodeError: it is no list.
+    """
+    return _list.decode(body) or []
+
+
+def decode_functions(entries: Iterable[msgspec.Raw]) -> list[FunctionStatus]:
+    """Read entries of a list of functions; those without a name are left out.
 
     An annotation whose value is no text is read as its JSON text: one odd function must not hide
     all the others.
 
     Raises:
-        msgspec.DecodeError: it is no list of functions.
+        msgspec.DecodeError: one of them is no function.
     """
+    return [status for entry in entries if (status := _status(entry)) and status.name]
+
+
+def _status(entry: msgspec.Raw) -> FunctionStatus | None:
     try:
-        found = _strict.decode(body)
+        status: FunctionStatus | None = _strict.decode(entry)
     except msgspec.ValidationError:
-        found = [entry and _strictly(entry) for entry in _loose.decode(body) or ()]
-    return [entry for entry in found or () if entry and entry.name]
-
-
-def _strictly(loose: _LooseStatus) -> FunctionStatus:
+        loose: _LooseStatus | None = _loose.decode(entry)
+    else:
+        return status
+    if loose is None:
+        return None
     annotations = {
         key: value if isinstance(value, str) else msgspec.json.encode(value).decode()
         for key, value in (loose.annotations or {}).items()
