@@ -69,6 +69,9 @@ class Invoker:
         self._map = topic_map
         self._call_ids = call_ids()
         self._known: dict[FunctionName, _Known] = {}
+        # Those of them that hold in this map.
+        self._looked_up: dict[FunctionName, _Known] = {}
+        self._looked_up_in: TopicMap | None = None
         self._awake: set[FunctionName] = set()
 
     def terms(self, function: FunctionName) -> Terms:
@@ -76,22 +79,33 @@ class Invoker:
         return self._know(function).terms
 
     def _know(self, function: FunctionName) -> _Known:
-        contract = self._map().declared(function)
+        topic_map = self._map()
+        if topic_map is not self._looked_up_in:
+            self._looked_up_in = topic_map
+            self._looked_up.clear()
+        known = self._looked_up.get(function)
+        return self._look_up(function, topic_map) if known is None else known
+
+    def _look_up(self, function: FunctionName, topic_map: TopicMap) -> _Known:
+        contract = topic_map.declared(function)
         known = self._known.get(function)
         if known is None or known.contract is not contract:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
+                self._looked_up.clear()
                 self._awake.clear()
             options = {mode: CallOptions(mode) for mode in Invocation}
             calls = self.calls.of(function, self._is_known)
             known = _Known(contract, terms_of(contract, self._config), options, calls)
             self._known[function] = known
+        self._looked_up[function] = known
         return known
 
     def _is_known(self, function: FunctionName) -> bool:
         if self._map().declared(function) is not None:
             return True
         self._known.pop(function, None)
+        self._looked_up.pop(function, None)
         return False
 
     def calls_of(self, function: FunctionName) -> CallCounts:
@@ -141,7 +155,9 @@ class Invoker:
         call_id = next(self._call_ids)
         timeout = terms.timeout if options.timeout is None else options.timeout
         complete = f"{head}X-Call-Id: {call_id}\r\n"
-        return self._send(function, event, complete, call_id, timeout, 1, terms.concurrency)
+        return self._send(
+            function, event, complete, call_id, timeout, concurrency=terms.concurrency
+        )
 
     async def wait_for_turn(self, function: FunctionName, waiting: asyncio.Future[None]) -> None:
         """Wait for what `limiter.enter` returned."""
@@ -151,7 +167,7 @@ class Invoker:
             self.limiter.give_up(function, waiting)
             raise
 
-    async def call_admitted(
+    def call_admitted(
         self,
         function: FunctionName,
         event: Event,
@@ -160,8 +176,10 @@ class Invoker:
         number: int,
         mode: Invocation | None = None,
         replay: bool = False,
-    ) -> InvokerResponse:
-        """Make one call of a delivery; the limiter has let it in, and is left in any case.
+    ) -> Coroutine[Any, Any, InvokerResponse]:
+        """Make one call of a delivery, and count it; await at once what this returns.
+
+        The limiter has let the call in, and is left in any case.
 
         Args:
             function: whom to call.
@@ -176,26 +194,17 @@ class Invoker:
         """
         known = self._know(function)
         terms = known.terms
+        options = known.by_mode[mode or terms.mode]
         try:
-            head = self.planner.head(function, event, known.by_mode[mode or terms.mode])
+            head = self.planner.head(function, event, options)
             complete = head + _delivery_fields(event, call_id, number, replay=replay)
         except BaseException:
             self.limiter.leave(function)
             raise
-        asleep = known.contract is not None and known.contract.asleep
-        cold = asleep or function not in self._awake
+        cold = function not in self._awake or (known.contract is not None and known.contract.asleep)
         timeout = terms.cold_start_timeout if cold else terms.timeout
-        response = await self._send(function, event, complete, call_id, timeout, number)
-        calls = known.calls
-        calls.duration.observe(response.duration)
-        if response.ok:  # what became of the others takes more to tell
-            if (mode or terms.mode) is Invocation.SYNC:
-                calls.delivered += 1
-            else:
-                calls.accepted += 1
-        if cold and response.ok:
-            self._awake.add(function)
-        return response
+        counted = known.calls, options.invocation
+        return self._send(function, event, complete, call_id, timeout, number, counted=counted)
 
     async def _send(
         self,
@@ -204,8 +213,10 @@ class Invoker:
         head: str,
         call_id: str,
         timeout: float,
-        number: int,
+        number: int = 1,
+        *,
         concurrency: int | None = None,
+        counted: tuple[CallCounts, Invocation | None] | None = None,
     ) -> InvokerResponse:
         """Send it once the limiter has let it in, which is so already without `concurrency`."""
         begun = time.perf_counter()
@@ -230,10 +241,21 @@ class Invoker:
             )  # fmt: skip
         finally:
             self.limiter.leave(function)
+        if counted is not None:
+            self._count(response, *counted)
         held_back = self._publish(response)
         if held_back is not None:
             await held_back
         return response
+
+    def _count(self, response: InvokerResponse, calls: CallCounts, mode: Invocation | None) -> None:
+        calls.duration.observe(response.duration)
+        if response.ok:  # what became of the others takes more to tell
+            if mode is Invocation.SYNC:
+                calls.delivered += 1
+            else:
+                calls.accepted += 1
+            self._awake.add(response.function)
 
 
 def _delivery_fields(event: Event, call_id: str, number: int, *, replay: bool) -> str:
@@ -251,13 +273,17 @@ def _delivery_fields(event: Event, call_id: str, number: int, *, replay: bool) -
     return fields
 
 
+# Of a random digit, the one that says how the UUID is laid out (RFC 9562, 4.1).
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
 def call_ids() -> Iterator[str]:
     """Random UUIDs (RFC 9562, version 4) without end, at a tenth of the cost of `uuid.uuid4`."""
     while True:
         digits = os.urandom(16 * _IDS_AT_A_TIME).hex()
         for at in range(0, len(digits), 32):
             text = digits[at : at + 32]
-            variant = "89ab"[int(text[16], 16) & 3]
+            variant = _VARIANT[text[16]]
             yield f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
@@ -269,5 +295,5 @@ def stable_call_id(source: str, position: str, function: FunctionName) -> str:
     """The UUID (RFC 9562, version 5) of all calls of one event of a source to one function."""
     name = f"{source}\0{position}\0{function}".encode("utf-8", "surrogatepass")
     text = hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(text[16], 16) & 3]
+    variant = _VARIANT[text[16]]
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"

@@ -44,6 +44,20 @@ _RESPONSE_HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n\0]*+)?\r\n"
     rb"((?:" + TOKEN + rb":[^\r\n\0]*+\r\n)*+)\r\n"
 )
+# The head that nearly every answer has, told at one look: its body's length is known, and it says
+# nothing else of where the answer or the connection ends.
+_OTHER_FIELDS = (
+    rb"(?:(?![CcTt](?i:ontent-length|onnection|ransfer-encoding):)"
+    + TOKEN + rb":[^\r\n\0]*+\r\n)*+"
+)  # fmt: skip
+_PLAIN_HEAD = re.compile(
+    rb"HTTP/1\.1 ([2-5][0-9]{2})(?: [^\r\n\0]*+)?\r\n"
+    rb"(" + _OTHER_FIELDS
+    + rb"[Cc](?i:ontent-length):[ \t]*+([0-9]{1,15})[ \t]*+\r\n"
+    + _OTHER_FIELDS + rb")\r\n"
+)  # fmt: skip
+# Whatever length they announce (RFC 9112, 6.3).
+_WITHOUT_BODY = (b"204", b"304")
 # Control characters other than tab are refused in what a client sends; peers differ over them.
 _REQUEST_HEAD = re.compile(
     rb"(" + TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/([0-9]\.[0-9])\r\n"
@@ -118,19 +132,25 @@ class ResponseParser:
         """
         if not self.begun:
             self.begun = True
-            match = _RESPONSE_HEAD.match(data)  # nearly always all of it comes at once
-            if match is not None and match.end() <= self._room and match[2] >= b"200":
-                end = match.end()
-                length = self._read_head(match)
-                if length == len(data) - end:
-                    return RawResponse(self._status, self._headers, data[end:])
-                if length is not None:
-                    self._body = CountedBody(length)
-                data = data[end:]
+            if (answer := self._all_at_once(data)) is not None:
+                return answer
         self._buffer += data
         if self._body is None and not self._read_heads():
             return None
         return self._read_body()
+
+    def _all_at_once(self, data: bytes) -> RawResponse | None:
+        """The answer where it is a plain one, and all of it and nothing else has come."""
+        match = None if self._head_only else _PLAIN_HEAD.match(data)
+        if match is None:
+            return None
+        code, fields, length = match.groups()
+        end = match.end()
+        is_whole = int(length) == len(data) - end <= self._max_body and end <= self._room
+        if not is_whole or code in _WITHOUT_BODY:
+            return None
+        self.keep_alive = True
+        return RawResponse(int(code), ReceivedHeaders(fields), data[end:])
 
     def eof(self) -> RawResponse | None:
         """The peer has hung up: the answer, if it ends in this way; None if it is cut short."""
@@ -154,9 +174,7 @@ class ResponseParser:
             self._seen = 0
             self._room -= end
             if match[2] >= b"200":
-                length = self._read_head(match)
-                if length is not None:
-                    self._body = CountedBody(length)
+                self._read_head(match)
                 return True
             if match[2] == b"101":
                 raise ProtocolError("the answer switches protocols (101), which nobody asked for")
@@ -173,8 +191,8 @@ class ResponseParser:
             raise ProtocolError(f"the answer's head is larger than {self._max_head} bytes")
         self._seen = window
 
-    def _read_head(self, match: re.Match[bytes]) -> int | None:
-        """Learn from a head where the body ends; its length, or None when `_body` finds it out."""
+    def _read_head(self, match: re.Match[bytes]) -> None:
+        """Learn from a head where the body ends."""
         version, code, fields = match.groups()
         head = match[0].lower()
         self._status = int(code)
@@ -195,14 +213,14 @@ class ResponseParser:
             if version == b"0":
                 raise ProtocolError("the answer's end is unclear: chunks are not of HTTP/1.0")
             self._body = ChunkedBody(self._max_body, self._max_head)
-            return None
+            return
         elif length is None:
             self.keep_alive = False
             self._body = UnboundedBody(self._max_body)
-            return None
+            return
         elif length > self._max_body:
             raise self._too_large()
-        return length
+        self._body = CountedBody(length)
 
     def _read_body(self) -> RawResponse | None:
         body = self._body
