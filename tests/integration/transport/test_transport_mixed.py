@@ -14,7 +14,11 @@ from faas_connector.errors import (
     ResponseTooLargeError,
 )
 
-REQUESTS = int(os.environ.get("MIXED_REQUESTS", "4000"))  # per loop, of which there are three
+# Per loop, of which there are three.
+REQUESTS = [
+    4_000,
+    pytest.param(100_000, id="100,000", marks=[pytest.mark.soak, pytest.mark.timeout(1200)]),
+]
 WORKERS = 48
 CONNECTIONS = 32
 
@@ -113,12 +117,13 @@ async def play(talk):
 
 
 @pytest.mark.timeout(120)
-async def test_each_answer_belongs_to_its_request(peers, clients, post):
+@pytest.mark.parametrize("requests", REQUESTS)
+async def test_each_answer_belongs_to_its_request(peers, clients, post, requests):
     chance = random.Random(int(os.environ.get("MIXED_SEED", "7")))
     peer = await peers(play)
     transport = clients(peer, max_connections=CONNECTIONS, max_response_bytes=10_000)
     outcomes = Counter()
-    numbers = iter(range(REQUESTS))
+    numbers = iter(range(requests))
 
     async def call(body, fate):
         timeout = 0.03 if fate is never else 60.0
@@ -158,8 +163,8 @@ async def test_each_answer_belongs_to_its_request(peers, clients, post):
     async with asyncio.TaskGroup() as workers:
         for _ in range(WORKERS):
             workers.create_task(worker())
-    assert outcomes.total() == REQUESTS
-    assert outcomes["answered"] > REQUESTS * 0.8
+    assert outcomes.total() == requests
+    assert outcomes["answered"] > requests * 0.8
     assert len(outcomes) == 6, outcomes
     # The pool is sound: every place can be used at once, and nobody waits.
     bodies = [b"echo:%d" % number for number in range(CONNECTIONS)]
