@@ -19,6 +19,7 @@ from typing import Any, Final
 from faas_connector.errors import ConfigError, MissingExtraError
 from faas_connector.gateway.http1 import Request
 from faas_connector.metrics import Report
+from faas_connector.observability.definitions import Render
 from faas_connector.serving.listener import Port, PortInUseError, address_of
 from faas_connector.serving.reply import PLAIN, Reply
 from faas_connector.serving.server import Server, ServerLimits
@@ -41,8 +42,6 @@ _PAGES = "/healthz, /readyz, /metrics"
 
 TakeReport = Callable[[], Coroutine[Any, Any, Report]]
 """How a connector stands now; called on its event loop."""
-Render = Callable[[Report], tuple[str, bytes]]
-"""The metrics of a report: their content type and text."""
 
 
 def admin_address(text: str) -> tuple[str, int]:

@@ -16,6 +16,8 @@ OTHERS: Final = "other"
 
 Sample = tuple[tuple[str, ...], "float | Histogram"]
 """The labels' values, and the value."""
+Render = Callable[[Report], tuple[str, bytes]]
+"""Makes a page of a report: its content type, and its text."""
 
 
 class Type(enum.Enum):

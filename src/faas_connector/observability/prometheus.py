@@ -8,8 +8,7 @@ from itertools import accumulate
 from faas_connector._version import __version__
 from faas_connector.errors import MissingExtraError
 from faas_connector.metrics import BUCKETS, Histogram, Report
-from faas_connector.observability.admin import Render
-from faas_connector.observability.definitions import METRICS, Metric, Type
+from faas_connector.observability.definitions import METRICS, Metric, Render, Type
 
 try:
     from prometheus_client import (
