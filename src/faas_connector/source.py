@@ -198,6 +198,11 @@ class Source(Protocol):
 
     A source connects, reads and settles. It never retries, backs off, counts, matches topics or
     calls functions.
+
+    Where it has more to tell, `check -f` asks for it: `topics`, those of its events;
+    `topic_patterns`, a dictionary from a pattern as it was written (it may stand in `topics`, too)
+    to a function which tells whether it gives a topic; `flaws(functions)`, which gives a line for
+    each thing that can't work with those functions.
     """
 
     @property

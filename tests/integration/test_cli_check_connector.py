@@ -240,6 +240,38 @@ async def test_order_over_replicas(check, gateway):
     assert lines[0].startswith("doubt   order")
 
 
+@pytest.mark.parametrize(
+    ("source", "like"),
+    [
+        ("webhook: {listen: '127.0.0.1:0', topic_prefix: order.}", "order.*"),
+        ("webhook: {listen: '127.0.0.1:0', paths: {/hook: order.new}}", "order.new"),
+        ("cloudevents: {listen: '127.0.0.1:0', topic_prefix: com.example.}", "com.example.*"),
+    ],
+)
+async def test_nobody_listens_to_what_a_pattern_lets_through(check, gateway, source, like):
+    lines = await check(gateway.url, f"sources: [{{{source}}}]")
+    assert len(lines) == 1
+    assert f"asks for a topic like {like!r}; asked for are: orders.new" in lines[0]
+    gateway.add(function("second", like.replace("*", "new")))
+    assert await check(gateway.url, f"sources: [{{{source}}}]") == []
+
+
+async def test_nobody_has_a_schedule(check, gateway):
+    lines = await check(gateway.url, "sources: [{cron: }]")
+    assert len(lines) == 1
+    assert "cron: nothing is to fire" in lines[0]
+
+
+async def test_schedules_that_never_fire(check, gateway):
+    gateway.add(function("never", "cron-function"))
+    gateway.add(function("wrong", "cron-function", schedule="61 * * * *"))
+    gateway.add(function("right", "cron-function", schedule="5 * * * *"))
+    lines = await check(gateway.url, "sources: [{cron: }]")
+    assert len(lines) == 2
+    assert "never.openfaas-fn has the topic cron-function and no schedule" in lines[0]
+    assert "wrong.openfaas-fn: annotation schedule: '61 * * * *' is no schedule" in lines[1]
+
+
 def test_every_mistake_of_the_file_is_a_line(tmp_path: Path, capsys):
     path = tmp_path / "connector.yaml"
     path.write_text("version: 1\nlimit: {}\nsources: [{timer: {topics: x}}, {tmer: {}}]\n")

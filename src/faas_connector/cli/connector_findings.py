@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -22,6 +22,7 @@ from faas_connector.contract import FunctionContract
 from faas_connector.engine import check_policies
 from faas_connector.errors import ConnectorError, GatewayError, StoreLockedError
 from faas_connector.gateway.client import GatewayClient
+from faas_connector.names import FunctionName
 from faas_connector.observability.admin import admin_address
 from faas_connector.settings.loading import LoadedSource
 from faas_connector.supervisor import served
@@ -146,7 +147,9 @@ async def _sources(
                 text = f"{each.source.name}: not open within {_OPENING:g} s; is its address right?"
                 yield Finding(False, "source", text)
             except (ConnectorError, OSError) as error:
-                yield Finding(False, "source", f"{each.source.name}: {describe(error)[0]}")
+                text = describe(error)[0]
+                told = text.startswith(f"{each.source.name}: ")
+                yield Finding(False, "source", text if told else f"{each.source.name}: {text}")
             else:
                 promise = each.source.traits.guarantee.value
                 text = f"{each.source.name} ({each.kind}) opens; {promise}"
@@ -158,19 +161,43 @@ def of_functions(
     source: LoadedSource, found: TopicMap, config: ControllerConfig
 ) -> Iterator[Finding]:
     """Whether someone listens to the source's topics, and whether its broker suits who does."""
-    name = source.source.name
+    name, here = source.source.name, found.within(source.scope.namespaces)
+    patterns = _patterns(source)
+    reached: dict[FunctionName, FunctionContract] = {}
     for topic in cast("Sequence[str]", getattr(source.source, "topics", ())):
-        functions = [
-            contract
-            for contract in found.match(topic)
-            if not source.scope.namespaces
-            or any(fnmatchcase(contract.name.namespace, each) for each in source.scope.namespaces)
-        ]
+        if topic in patterns:
+            continue
+        functions = here.match(topic)
         if not functions:
             text = no_function_wants(topic, found, config.gateway_url)
             yield Finding(False, "topic", f"{name}: {text}")
-        for contract in functions:
-            yield from _contradictions(source, contract, config)
+        reached |= {each.name: each for each in functions}
+    for written, takes in patterns.items():
+        asking = [each for each in here.functions if any(map(takes, each.topics))]
+        if not asking:
+            yield _nobody_like(written, name, here, config)
+        reached |= {each.name: each for each in asking}
+    for contract in reached.values():
+        yield from _contradictions(source, contract, config)
+    flaws: Callable[[Sequence[FunctionContract]], Iterator[str]] | None
+    if (flaws := getattr(source.source, "flaws", None)) is not None:
+        for text in flaws(here.functions):
+            yield Finding(False, "source", f"{name}: {text}")
+
+
+def _patterns(source: LoadedSource) -> Mapping[str, Callable[[str], bool]]:
+    return cast("Mapping[str, Callable[[str], bool]]", getattr(source.source, "topic_patterns", {}))
+
+
+def _nobody_like(written: str, name: str, found: TopicMap, config: ControllerConfig) -> Finding:
+    # What functions ask for may be a pattern itself; then two patterns would be compared.
+    doubtful = config.matcher.name not in {"exact", "case-insensitive"} and bool(found.topics)
+    listed = ", ".join(found.topics[:10]) or "none"
+    text = (
+        f"{name}: no function at {config.gateway_url} asks for a topic like {written!r}; "
+        f"asked for are: {listed}"
+    )
+    return Finding(doubtful, "topic", text, doubtful=doubtful)
 
 
 def _contradictions(

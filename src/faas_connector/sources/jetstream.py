@@ -10,7 +10,7 @@ import asyncio
 import enum
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -29,6 +29,7 @@ from faas_connector.sources.nats_connection import (
     connected,
     headers_of,
     whole,
+    wildcards,
 )
 from faas_connector.sources.nats_consumer import Consumer, consumer_of
 
@@ -132,6 +133,16 @@ class JetStreamSource(NatsSettings):
                 "for example 2026-01-31T12:00:00Z"
             )
         return found
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The subjects of its events, where they are given."""
+        return self.subjects
+
+    @property
+    def topic_patterns(self) -> Mapping[str, Callable[[str], bool]]:
+        """The subjects with wildcards."""
+        return wildcards(self.subjects)
 
     @asynccontextmanager
     async def open(self, session: Session) -> AsyncGenerator[AsyncIterator[Delivery]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from faas_connector.errors import ConfigError
@@ -27,6 +27,7 @@ from faas_connector.sources.nats_connection import (
     connected,
     headers_of,
     whole,
+    wildcards,
 )
 
 _log = logging.getLogger("faas_connector.source")
@@ -79,6 +80,12 @@ class NatsSource(NatsSettings):
             replicas_share=bool(self.queue_group),
         )  # fmt: skip
 
+    @property
+    def topic_patterns(self) -> Mapping[str, Callable[[str], bool]]:
+        """The subjects with wildcards, and those that functions ask for."""
+        followed = {FROM_FUNCTIONS: is_subject} if FROM_FUNCTIONS in self.topics else {}
+        return {**wildcards(self.topics), **followed}
+
     @asynccontextmanager
     async def open(self, session: Session) -> AsyncGenerator[AsyncIterator[Delivery]]:
         """Subscribe, and give what is published.
@@ -89,6 +96,7 @@ class NatsSource(NatsSettings):
         async with connected(self, self.name, session) as (client, inbox):
             subscriptions = _Subscriptions(self, client, inbox)
             await whole(subscriptions.follow(session))
+            inbox.check()  # a subject that is not for us is refused before the flush is answered
             following = asyncio.create_task(subscriptions.keep_up(session), name="follow topics")
             try:
                 yield _read(inbox)

@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from faas_connector.auth import Secret
 from faas_connector.errors import ConfigError, MissingExtraError, SourceError
+from faas_connector.matching import TopicMatcher
 from faas_connector.options import Foreign, Seconds, option, settings
 from faas_connector.source import Session
 from faas_connector.sources.fields import fields
@@ -42,6 +44,7 @@ __all__ = [
     "connected",
     "headers_of",
     "whole",
+    "wildcards",
 ]
 
 # It logs each failed attempt with its traceback; what matters of that is in our own error.
@@ -97,6 +100,16 @@ def check_nats(source: NatsSettings, kind: str) -> None:
             "password_file: /var/openfaas/secrets/nats-password"
         )
     ssl_context(source, kind)
+
+
+def wildcards(subjects: Sequence[str]) -> dict[str, Callable[[str], bool]]:
+    """Those of some subjects that have wildcards, and what each matches."""
+    wild = (each for each in subjects if {"*", ">"}.intersection(each.split(".")))
+    return {each: partial(_is_like, each) for each in wild}
+
+
+def _is_like(subject: str, topic: str) -> bool:
+    return TopicMatcher.NATS(topic, subject)
 
 
 def as_list(source: object, field: str) -> None:

@@ -8,7 +8,7 @@ import enum
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -36,6 +36,11 @@ class Overlap(enum.Enum):
     ALLOW = "allow"
     SKIP = "skip"
     QUEUE = "queue"
+
+
+def asked_of(function: FunctionContract) -> str | None:
+    """The topic by which a function asks for its schedule to be followed."""
+    return next((each for each in TOPICS if each in function.topics), None)
 
 
 @settings
@@ -81,6 +86,23 @@ class CronSource:
     def topics(self) -> tuple[str, ...]:
         """The topics of `schedules`."""
         return tuple(self.schedules)
+
+    def flaws(self, functions: Sequence[FunctionContract]) -> Iterator[str]:
+        """Which functions are never called, or that there is nothing to call."""
+        scheduled = [each for each in functions if asked_of(each)]
+        if not scheduled and not self.schedules:
+            yield (
+                "nothing is to fire: there are no schedules, and no function has the topic "
+                f"{TOPICS[0]} and an annotation schedule, for example '*/5 * * * *'"
+            )
+        for each in scheduled:
+            if each.schedule is None:
+                yield f"function {each.name} has the topic {asked_of(each)} and no schedule"
+            for text in each.schedule or ():
+                try:
+                    parse_all(text, self.time_zone)
+                except ConfigError as error:
+                    yield f"function {each.name}: annotation schedule: {error}"
 
     def __post_init__(self) -> None:
         if self.jitter < 0 or self.catch_up < 0:
@@ -175,9 +197,9 @@ class _Desk:
             for schedule in parse_all(text, source.time_zone):
                 yield Job(topic, schedule)
         for contract in functions:
-            asked = [each for each in TOPICS if each in contract.topics]
-            for schedule in self._schedules(contract) if asked else ():
-                yield Job(asked[0], schedule, contract.name)
+            if (asked := asked_of(contract)) is not None:
+                for schedule in self._schedules(contract):
+                    yield Job(asked, schedule, contract.name)
 
     def _schedules(self, contract: FunctionContract) -> Iterator[Schedule]:
         for text in contract.schedule or ():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -40,6 +41,12 @@ class KafkaSource(KafkaSettings):
         ordered=True,
         replicas_share=True,
     )
+
+    @property
+    def topic_patterns(self) -> Mapping[str, Callable[[str], bool]]:
+        """Those that begin with a match of `pattern`."""
+        found = re.compile(self.pattern).match
+        return {self.pattern: lambda topic: found(topic) is not None} if self.pattern else {}
 
     @asynccontextmanager
     async def open(self, session: Session) -> AsyncGenerator[AsyncIterator[Delivery]]:

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,8 +28,6 @@ from faas_connector.sources.rabbitmq.consumer import Consumer, Waiting
 from faas_connector.sources.rabbitmq.settings import RabbitMqSettings, TopicFrom
 
 _log = logging.getLogger("faas_connector.source")
-_TRAITS = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, replicas_share=True)
-_KEEPING = replace(_TRAITS, keeps_dead_letters=True)
 _PREFIX = "X-Rabbitmq-"
 _MOST_PREFETCHED = 65_535
 # How often a quorum queue of RabbitMQ 4 delivers again what came back.
@@ -51,7 +48,17 @@ class RabbitMqSource(RabbitMqSettings):
     @property
     def traits(self) -> SourceTraits:
         """What it can do."""
-        return _KEEPING if self.dead_letter_exchange else _TRAITS
+        return SourceTraits(
+            guarantee=Guarantee.AT_LEAST_ONCE,
+            replicas_share=True,
+            keeps_dead_letters=bool(self.dead_letter_exchange),
+            deadline=self.consumer_timeout,
+        )
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics of its events, where these are the queues."""
+        return self.queues if self.topic_from is TopicFrom.QUEUE else ()
 
     @asynccontextmanager
     async def open(self, session: Session) -> AsyncGenerator[AsyncIterator[Delivery]]:

@@ -6,7 +6,7 @@ Handshake: https://github.com/cloudevents/spec, `cloudevents/http-webhook.md`, 4
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from faas_connector.cloudevents import CloudEvent, CloudEventError, received
@@ -24,6 +24,7 @@ from faas_connector.sources.webhook.settings import (
     check_http,
     http_traits,
     member_of,
+    patterns_of,
 )
 from faas_connector.sources.webhook.topics import Topics, checked_base, checked_topics, path_of
 
@@ -68,6 +69,11 @@ class CloudEventsSource(HttpSettings):
     def traits(self) -> SourceTraits:
         """Durable: on disk before it is acknowledged."""
         return http_traits(self)
+
+    @property
+    def topic_patterns(self) -> Mapping[str, Callable[[str], bool]]:
+        """Those that begin with `topic_prefix`."""
+        return patterns_of(self.topic_prefix)
 
     @asynccontextmanager
     async def open(self, session: Session) -> AsyncGenerator[AsyncIterator[Delivery]]:

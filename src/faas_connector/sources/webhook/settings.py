@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import TypeVar
 
 from faas_connector.auth import Secret
@@ -98,6 +99,11 @@ class HttpSettings:
     """Events that wait to be read; further ones are answered 503."""
     max_waiting_bytes: Bytes = 32 * _MIB
     """Of the bodies of such events."""
+
+
+def patterns_of(prefix: str) -> dict[str, Callable[[str], bool]]:
+    """The topics that a prefix lets through, for `check`."""
+    return {f"{prefix}*": lambda topic: topic.startswith(prefix)} if prefix else {}
 
 
 def http_traits(http: HttpSettings) -> SourceTraits:

@@ -20,6 +20,7 @@ from faas_connector.sources.webhook.settings import (
     SignatureKind,
     check_http,
     http_traits,
+    patterns_of,
 )
 from faas_connector.sources.webhook.topics import (
     Routes,
@@ -79,6 +80,12 @@ class WebhookSource(HttpSettings):
     def traits(self) -> SourceTraits:
         """Durable: on disk before it is acknowledged."""
         return http_traits(self)
+
+    @property
+    def topic_patterns(self) -> Mapping[str, Callable[[str], bool]]:
+        """The topics of `paths`, and those that begin with `topic_prefix`."""
+        fixed = {topic: topic.__eq__ for topic in self.paths.values()}
+        return {**fixed, **patterns_of(self.topic_prefix)}
 
     @asynccontextmanager
     async def open(self, session: Session) -> AsyncGenerator[AsyncIterator[Delivery]]:
