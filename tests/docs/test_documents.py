@@ -90,7 +90,7 @@ BLOCKS = [block for path in DOCUMENTS for block in blocks_of(path)]
 PYTHON = [
     block
     for block in BLOCKS
-    if block.language == "python" and not block.note.startswith("not run: ")
+    if block.language == "python" and not block.note.startswith(("not run: ", "file: "))
 ]
 
 
@@ -211,6 +211,12 @@ def test_relative_links_lead_somewhere(path):
         assert there.resolve().is_relative_to(ROOT), f"{target} leads out of the repository"
         assert there.exists(), f"{target} leads nowhere"
         assert not anchor or anchor in anchors(there), f"{target} has no such heading"
+
+
+def test_the_readme_leads_to_every_page():
+    text = (ROOT / "README.md").read_text()
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert f"]({page.relative_to(ROOT)}" in text
 
 
 def test_every_example_is_listed():

@@ -28,6 +28,7 @@ from faas_connector.settings.loading import LoadedSource
 from faas_connector.supervisor import served
 from faas_connector.topic_map import TopicMap
 
+_JOURNALLED = "its events are on disk here before they count as taken"
 _OPENING = 10.0  # s; a source that is not open by then counts as one that can't be reached
 
 
@@ -151,7 +152,8 @@ async def _sources(
                 told = text.startswith(f"{each.source.name}: ")
                 yield Finding(False, "source", text if told else f"{each.source.name}: {text}")
             else:
-                promise = each.source.traits.guarantee.value
+                traits = each.source.traits
+                promise = _JOURNALLED if traits.journal else traits.guarantee.value
                 text = f"{each.source.name} ({each.kind}) opens; {promise}"
                 yield Finding(True, "source", text)
         session.stopping.set()
