@@ -231,18 +231,19 @@ def check_policies(found: Sequence[Served], config: ControllerConfig, store: Sto
     if config.unmatched is not Unmatched.ACK:
         raise ConfigError(
             f"unmatched is {config.unmatched.value!r}, and there is no store to keep events in; "
-            "give a store (run(..., state=FOLDER)), or leave unmatched at Unmatched.ACK"
+            "give a store (state: {folder: DIR}, --state DIR, or run(..., state=DIR)), or leave "
+            "unmatched at ack"
         )
     for it in found:
         name, traits = it.source.name, it.source.traits
         if traits.journal:
             raise ConfigError(
                 f"source {name!r} is durable, and there is no store to journal its events in; "
-                "give a store: run(..., state=FOLDER)"
+                "give a store: state: {folder: DIR}, --state DIR, or run(..., state=DIR)"
             )
         if traits.guarantee is Guarantee.AT_LEAST_ONCE and config.on_failure is OnFailure.KEEP:
             raise ConfigError(
                 f"source {name!r} delivers at least once, and there is no store to keep in what "
-                "fails for good; give a store (run(..., state=FOLDER)), or say on_failure="
-                "OnFailure.DROP or OnFailure.STOP"
+                "fails for good; give a store (state: {folder: DIR}, --state DIR, or run(..., "
+                "state=DIR)), or let on_failure be drop or stop"
             )

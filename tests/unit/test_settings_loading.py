@@ -204,6 +204,19 @@ def test_what_existing_connectors_know_and_we_do_not_is_said(tmp_path):
             "c.yaml:2: gateway.password_file: the secret /no/such can't be read",
         ),
         (
+            "version: 1\nsources:\n- webhook: {topics: [a]}\n  durable: true\n",
+            "c.yaml:4: durable is an option of webhook; write it below 'webhook:'",
+        ),
+        ("version: 1\nsources:\n\t- timer: {}\n", "c.yaml:3: no YAML: "),
+        (
+            "version: 1\nsources: [{cron: {schedules: daily}}]\n",
+            "got 'daily'; for example\n{key: value}",
+        ),
+        (
+            "version: 1\nsources: [{kafka: {topics: [a]}}]\n",
+            "kafka needs brokers: --brokers kafka:9092, $FAAS_CONNECTOR_KAFKA_BROKERS, or in the",
+        ),
+        (
             "provider: {name: openfaas}\nfunctions: {a: {}}\n",
             "c.yaml is a stack file of faas-cli, which lists functions, not sources; lint it with",
         ),

@@ -241,7 +241,7 @@ class Table(Kind, frozen=True):
     item: Kind
 
     def read(self, raw: Raw, name: str) -> Any:
-        entries = short_form(raw, "{").entries(name, "  key: value")
+        entries = short_form(raw, "{").entries(name, "{key: value}")
         return {key: self.item.read(value, f"{name}.{key}") for key, value in entries.items()}
 
     def schema(self) -> Schema:

@@ -10,6 +10,7 @@ import msgspec
 
 from faas_connector.errors import ConfigError
 from faas_connector.settings.definition import Option, Path, as_key, build
+from faas_connector.settings.kinds import Several
 from faas_connector.settings.raw import Raw
 
 Layer = Mapping[Path, Raw]
@@ -139,7 +140,9 @@ def construct(
 
 def needed(option: Option, name: str) -> str:
     """What to say where an option without a default is not given."""
-    flag = f"--{option.flag} {option.example}, " if option.flag else ""
+    # In a shell, brackets and quotes would mean something else.
+    example = option.example.strip("[]'") if isinstance(option.kind, Several) else option.example
+    flag = f"--{option.flag} {example}, " if option.flag else ""
     return (
         f"{name} needs {option.name}: {flag}${option.variable(name)}, or in the file: "
         f"{as_key(option)}"

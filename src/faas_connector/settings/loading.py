@@ -223,14 +223,27 @@ class _Loading:
         return found
 
 
+def _misplaced(raw: Raw, key: str, kinds: Sequence[str]) -> ConfigError | None:
+    """What to raise for an option of a source's kind that stands beside the kind."""
+    for kind in kinds:
+        if any(key == option.path[0] for option in source_options(kind, load_source(kind))):
+            return ConfigError(
+                f"{raw.keys[key]}: {key} is an option of {kind}; write it below '{kind}:', "
+                "indented by two blanks more"
+            )
+    return None
+
+
 def _entry(raw: Raw) -> _Entry:
     entries = raw.entries("a source", "timer: {topic: payment.received}")
     kinds = {kind: f"{kind}: {{…}}" for kind in source_kinds()}
     beside = {"name": "name: orders"} | {each.path[0]: as_key(each) for each in scope_options()}
+    asked = [key for key in entries if key in kinds]
     for key in entries:
         if key not in kinds and key not in beside:
-            raise wrong_key(raw, key, "a source", {**kinds, **beside})
-    asked = [key for key in entries if key in kinds]
+            raise _misplaced(raw, key, asked) or wrong_key(
+                raw, key, "a source", {**kinds, **beside}
+            )
     if len(asked) != 1:
         raise ConfigError(
             f"{raw.where}: a source needs one kind, got {', '.join(asked) or 'none'}; "

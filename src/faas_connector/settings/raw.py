@@ -73,8 +73,8 @@ class Composer:
             mark = _place(error)
             where = f"{self._path}:{mark.line + 1}" if mark else self._path
             raise ConfigError(
-                f"{where}: no YAML: {error.problem or error.context}; check the indentation and "
-                "quotes of this line and the one above"
+                f"{where}: no YAML: {error.problem or error.context}; check the indentation "
+                "(blanks, no tabs) and quotes of this line and the one above"
             ) from None  # the error holds the file's text
         except (yaml.YAMLError, RecursionError) as error:
             raise ConfigError(f"{self._path}: no YAML: {type(error).__name__}") from None

@@ -170,7 +170,8 @@ def check_http(http: HttpSettings, source: str) -> None:
     if access.is_open and not http.open_to_all and not is_loopback(host):
         raise ConfigError(
             f"{source}.listen is {http.listen}, which others reach, and anybody may call it: set "
-            "signature and secret_file, token_file, or user and password_file; or say open: true"
+            "signature and secret_file, token_file, or user and password_file; or say "
+            "open: true (--open)"
         )
     if http.durable and http.reply is ReplyWith.VERDICT:
         raise ConfigError(

@@ -62,8 +62,8 @@ class WebhookSource(HttpSettings):
         _routes(self)
         if not (self.topics or self.topic_prefix or self.paths):
             raise ConfigError(
-                "webhook has no topic that may be triggered: set topics, topic_prefix or paths; "
-                "for example topics=('payment.received',)"
+                "webhook has no topic that may be triggered: set topics, for example to "
+                "payment.received; or topic_prefix, or paths"
             )
         if self.duplicate_window and not self.delivery_header:
             raise ConfigError(
