@@ -46,7 +46,27 @@ def test_what_is_removed_does_not_fire_and_what_is_new_fires_from_then_on():
 
 
 def test_jitter_puts_off_each_firing_by_the_same_time_whoever_counts():
-    first, second = (agenda_of(MINUTELY, jitter=30.0) for _ in range(2))
+    first, second = (agenda_of(MINUTELY, jitter=30.0, since=30.0) for _ in range(2))
     assert first.next_due() == second.next_due()
     assert 60.0 < first.next_due() < 90.0
     assert times(first.due(90.0)[0]) == [60.0]
+
+
+def test_a_restart_skips_nothing_that_jitter_puts_off():
+    """Whoever begins in the middle fires what is due from then on, and nothing of before."""
+    hourly = Job("t", parse("0 * * * *"))
+    whole = agenda_of(hourly, catch_up=0.0, jitter=3000.0)
+    expected = [(time, whole.due(time)[0]) for time in range(0, 24 * 3600, 60)]
+    for begun in range(0, 12 * 3600, 1500):
+        later = agenda_of(hourly, catch_up=0.0, jitter=3000.0, since=begun)
+        for time, firings in expected:
+            if time > begun:
+                assert later.due(time)[0] == [each for each in firings if due(each) > begun]
+
+
+def due(firing):
+    agenda = agenda_of(firing.job, jitter=3000.0, since=firing.scheduled - 3001.0)
+    while True:
+        time = agenda.next_due()
+        if firing in agenda.due(time)[0]:
+            return time

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from datetime import datetime, timedelta
 
 import pytest
 from tests.brokers.harness import eventually
 
 from faas_connector import Controller, ControllerConfig, Scoped
 from faas_connector.errors import ConfigError
-from faas_connector.sources.cron import CronSource
+from faas_connector.sources.cron import CronSource, Overlap
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import LocalFunction, LocalGateway
 
@@ -61,6 +62,24 @@ async def test_a_restart_repeats_no_firing():
         await run_until_received(gateway, store, later, 4)
         times = [each.header("X-Cron-Scheduled-Time") for each in gateway.received]
         assert len(set(times)) == len(times)
+
+
+def source(now, catch_up):
+    return CronSource(clock=lambda: now, catch_up=catch_up, overlap=Overlap.SKIP)
+
+
+async def test_of_what_was_missed_the_last_is_delivered_where_firings_must_not_overlap():
+    """After a restart the first that is due was delivered before, and must not hide the others."""
+    begun, store = time.time(), MemoryStore()
+    async with LocalGateway(functions=[scheduled("often", "* * * * * *")]) as gateway:
+        await run_until_received(gateway, store, source(begun, 1.0), 1)
+        later = source(begun + 2.0, 3.0)
+        await run_until_received(gateway, store, later, 2)
+        first, second = (
+            datetime.fromisoformat(each.header("X-Cron-Scheduled-Time"))
+            for each in gateway.received
+        )
+        assert second - first == timedelta(seconds=2)
 
 
 @pytest.mark.parametrize(

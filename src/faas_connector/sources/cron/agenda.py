@@ -60,24 +60,28 @@ class Agenda:
         self._numbers = itertools.count()
 
     def plan(self, jobs: Iterable[Job], since: float) -> None:
-        """These are the jobs from now on; new ones fire after `since`."""
+        """These are the jobs from now on; of new ones, what is due after `since` fires."""
         wanted = dict.fromkeys(jobs)
         for job in self._scheduled.keys() - wanted.keys():
             del self._scheduled[job]
         for job in wanted:
             if job not in self._scheduled:
-                self._push(job, since)
+                # What was scheduled before may be put off until after it.
+                scheduled = job.schedule.after(since - self._jitter)
+                while scheduled is not None and self._due(Firing(job, scheduled)) <= since:
+                    scheduled = job.schedule.after(scheduled)
+                self._push(job, scheduled)
 
-    def _push(self, job: Job, since: float) -> None:
-        scheduled = self._scheduled[job] = job.schedule.after(since)
+    def _push(self, job: Job, scheduled: float | None) -> None:
+        self._scheduled[job] = scheduled
         if scheduled is not None:
-            due = scheduled + self._put_off(Firing(job, scheduled))
+            due = self._due(Firing(job, scheduled))
             heapq.heappush(self._heap, (due, next(self._numbers), job, scheduled))
 
-    def _put_off(self, firing: Firing) -> float:
+    def _due(self, firing: Firing) -> float:
         if not self._jitter:
-            return 0.0
-        return self._jitter * zlib.crc32(firing.name.encode()) / 2**32
+            return firing.scheduled
+        return firing.scheduled + self._jitter * zlib.crc32(firing.name.encode()) / 2**32
 
     def next_due(self) -> float | None:
         """When it is to be asked again; None while there is no job."""
@@ -93,8 +97,9 @@ class Agenda:
                 continue  # it was planned anew since
             if now - time <= self._latest:
                 due.append(Firing(job, scheduled))
-                self._push(job, scheduled)
+                self._push(job, job.schedule.after(scheduled))
             else:
                 missed.append(Firing(job, scheduled))
-                self._push(job, max(scheduled, now - self._latest - self._jitter))
+                passed = max(scheduled, now - self._latest - self._jitter)
+                self._push(job, job.schedule.after(passed))
         return due, missed

@@ -7,8 +7,8 @@ import contextlib
 import enum
 import logging
 import time
-from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -180,7 +180,7 @@ class _Desk:
             since = now = clock()
             due, missed = self._agenda.due(now)
             self._tell(missed)
-            for firing in due:
+            for firing in self._newest(due) if self._source.overlap is Overlap.SKIP else due:
                 self._admit(firing)
             while self._ready and not stopping.is_set():
                 yield self._fired(self._ready.popleft())
@@ -220,6 +220,16 @@ class _Desk:
             )  # fmt: skip
 
     # Overlap
+
+    def _newest(self, due: list[Firing]) -> Iterable[Firing]:
+        """The last firing of each job: the first may be one that was delivered before a restart."""
+        for job, count in Counter(firing.job for firing in due).items():
+            if count > 1:
+                _log.info(
+                    "%s: %d firings of %s are due at once; the last one is delivered",
+                    self._source.name, count, job.name,
+                )  # fmt: skip
+        return {firing.job: firing for firing in due}.values()
 
     def _admit(self, firing: Firing) -> None:
         job, overlap = firing.job, self._source.overlap
