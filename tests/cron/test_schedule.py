@@ -1,5 +1,6 @@
-"""When schedules fire, beside a walk through every minute of a year."""
+"""When schedules fire, beside a walk through a year in steps of five minutes."""
 
+import functools
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,16 +20,46 @@ def firings(text, zone):
     return found
 
 
-def walked(zone, fires):
-    """Every minute of the year whose time of day, in the zone, fires."""
+@functools.cache
+def minutes(zone):
+    """Every fifth minute of the year, in the zone."""
     name = ZoneInfo(zone)
-    minutes = range(int(YEAR[0]), int(YEAR[1]), 60)
-    return [each for each in minutes if fires(datetime.fromtimestamp(each, name))]
+    times = range(int(YEAR[0]), int(YEAR[1]), 300)
+    return [(each, datetime.fromtimestamp(each, name)) for each in times]
+
+
+def walked(zone, fires):
+    """Every one whose time of day fires."""
+    return [time for time, at in minutes(zone) if fires(at)]
 
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_what_fires_within_every_hour_fires_as_the_hours_pass(zone):
     assert firings("*/20 * * * *", zone) == walked(zone, lambda at: at.minute % 20 == 0)
+
+
+CALENDAR = {
+    "30 12 * * MON-FRI": lambda at: (at.hour, at.minute) == (12, 30) and at.weekday() < 5,
+    "0,45 9-17/4 * 1,7 *": lambda at: (
+        at.minute in {0, 45} and at.hour in {9, 13, 17} and at.month in {1, 7}
+    ),
+    "15 18 1-7,28 */3 *": lambda at: (
+        (at.hour, at.minute) == (18, 15)
+        and (at.day < 8 or at.day == 28)
+        and at.month in {1, 4, 7, 10}
+    ),
+    "5 6 13 * FRI": lambda at: (
+        (at.hour, at.minute) == (6, 5) and (at.day == 13 or at.weekday() == 4)
+    ),
+    "0 12 * * 0": lambda at: (at.hour, at.minute) == (12, 0) and at.weekday() == 6,
+}
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("text", CALENDAR)
+def test_days_months_and_weekdays(zone, text):
+    """At hours that every day has; a day of the month or a weekday will do where both are given."""
+    assert firings(text, zone) == walked(zone, CALENDAR[text])
 
 
 @pytest.mark.parametrize("zone", ZONES)
