@@ -215,12 +215,14 @@ def test_the_environment_of_an_existing_connectors_chart(start, tmp_path):
             secret_mount_path=str(tmp_path),
             rebuild_interval="30s",
             rebuild_timeout="10s",
+            FAAS_CONNECTOR_CONNECTOR="cron-connector",
             debug="false",
             log_encoding="console",
         )
         gateway.wait_received(1, within=20)
         assert run.end(signal.SIGTERM) == 0, run.errors
         gateway.queue_done()
+        assert gateway.received[0].header("X-Connector") == "cron-connector"
         assert "DEBUG" not in run.errors
 
 

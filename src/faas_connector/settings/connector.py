@@ -113,6 +113,8 @@ class DefaultSettings:
     """Where the queue posts results to, with `mode: async`."""
     send_topic: bool = True
     """Whether functions get `X-Topic`."""
+    connector: str = option(default=ControllerConfig().connector, example="cron-connector")
+    """What functions get as `X-Connector`."""
     retry: RetryPolicy = option(default_factory=RetryPolicy)
     """How failed calls are tried again."""
     unmatched: Unmatched = Unmatched.ACK
@@ -197,6 +199,7 @@ class ConnectorSettings:
             content_type=defaults.content_type,
             callback_url=defaults.callback_url,
             send_topic=defaults.send_topic,
+            connector=defaults.connector,
             retry=defaults.retry,
             unmatched=defaults.unmatched,
             on_failure=defaults.on_failure,
