@@ -187,6 +187,33 @@ def test_a_dry_run_calls_nothing(start, printer):
     assert not list(Path(run._out.parent).glob(".local"))
 
 
+def test_a_dry_run_takes_nothing_from_a_sender(start, printer):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    run = start(
+        "webhook", "--listen", address, "--topics", "orders.new", "--durable", "--dry-run",
+        "--reply-timeout", "100ms",
+    )  # fmt: skip
+    request = urllib.request.Request(f"http://{address}/orders.new", data=b"hello")
+    statuses: list[int] = []
+
+    def is_answered() -> bool:
+        try:
+            urllib.request.urlopen(request).close()
+        except urllib.error.HTTPError as error:
+            statuses.append(error.code)
+            error.close()
+        except urllib.error.URLError:
+            return False
+        return True
+
+    wait_until(is_answered)
+    wait_until(lambda: "would call printer" in run.output)
+    assert run.end(signal.SIGINT) == 0, run.errors
+    assert statuses == [503]
+    assert not printer.received
+
+
 def test_logs_for_programs_and_responses(start, printer):
     run = start(*TIMER, "--state", "none", log_encoding="json", print_response="true")
     printer.wait_received(2, within=20)
