@@ -25,6 +25,9 @@ from faas_connector.store import Reason, State
 
 _log = logging.getLogger("faas_connector.delivery")
 
+# Topics come from outside, without end.
+_MOST_UNWANTED = 100
+
 
 class DispatchCounts(msgspec.Struct):
     """What became of events so far."""
@@ -88,6 +91,7 @@ class Keeping:
         self.returned: set[tuple[FunctionName, str]] = set()
         """Functions and keys for which something was parked since the store was last looked at."""
         self.parked = parked
+        self._unwanted: set[str] = set()
         self._config = config
         self._invoker = invoker
         self._keeper = keeper
@@ -239,6 +243,7 @@ class Keeping:
         self.sources[tracked.source].unmatched += 1
         if self._config.unmatched is Unmatched.ACK or self._keeper is None:
             self.counts.unmatched += 1
+            self._tell_of_unwanted(tracked)
             return True
         entry = whole_entry(tracked, State.DEAD, Reason.UNMATCHED, now=self._clock())
         await self._keeper.write([entry])
@@ -251,6 +256,16 @@ class Keeping:
             },
         )  # fmt: skip
         return self._is_to_be_settled(tracked)
+
+    def _tell_of_unwanted(self, tracked: Tracked) -> None:
+        topic = tracked.event.topic
+        if topic in self._unwanted or len(self._unwanted) >= _MOST_UNWANTED:
+            return
+        self._unwanted.add(topic)
+        _log.info(
+            "no function asks for %r: events of it are acknowledged and counted, and called for "
+            "nobody (this is said once)", topic, extra={"source": tracked.source},
+        )  # fmt: skip
 
     def _is_to_be_settled(self, tracked: Tracked) -> bool:
         """What came from the store has been rewritten there, and that is all."""

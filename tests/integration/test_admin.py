@@ -115,18 +115,18 @@ def run(tmp_path, threaded_gateway):
 def test_what_probes_and_prometheus_see(run, threaded_gateway):
     eventually(lambda: run.get("/readyz")[0] == 200)
     assert [run.post("orders") for _ in range(3)] == [202] * 3
-    assert run.post("nobody") == 202
-    eventually(lambda: run.metrics()["events_unmatched_total", "webhook"] == 1)
+    assert [run.post("nobody") for _ in range(2)] == [202] * 2
+    eventually(lambda: run.metrics()["events_unmatched_total", "webhook"] == 2)
     eventually(lambda: run.metrics().get(("dead_letters",)) == 3)
     found = run.metrics()
-    assert found["events_read_total", "webhook"] == 4
+    assert found["events_read_total", "webhook"] == 5
     assert found["events_matched_total", "webhook"] == 3
-    assert found["events_acknowledged_total",] == 4
+    assert found["events_acknowledged_total",] == 5
     assert found["attempts_total", "taker.openfaas-fn", "delivered"] == 3
     assert found["attempts_total", "refuser.openfaas-fn", "refused"] == 3
     assert found["attempt_duration_seconds_count", "taker.openfaas-fn"] == 3
     assert found["verdicts_total", "delivered"] == found["verdicts_total", "dead_lettered"] == 3
-    assert found["event_duration_seconds_count",] == 4
+    assert found["event_duration_seconds_count",] == 5
     assert found["source_connected", "webhook"] == found["ready",] == 1
     assert found["process_resident_memory_bytes",] > 0
     names = set(re.findall(r"# TYPE (faas_connector_\S+)", run.get("/metrics")[1]))
@@ -137,6 +137,7 @@ def test_what_probes_and_prometheus_see(run, threaded_gateway):
         r"ERROR .* dead letter: refuser\S*, refused: 400 \[.*call_id=\S+ attempt=1\]", log
     )
     assert "SECRET" not in log
+    assert log.count("no function asks for 'nobody'") == 1
 
     threaded_gateway.down()
     assert run.post("orders") == 202
