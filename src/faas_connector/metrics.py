@@ -127,6 +127,8 @@ class SourceCounts(msgspec.Struct):
     """Events that at least one function was to have."""
     unmatched: int = 0
     """Events that no function asked for, when that was settled."""
+    dropped: int = 0
+    """Events that came and found no room, of a source that can't stop reading."""
 
 
 class Phase(enum.Enum):

@@ -43,7 +43,8 @@ class Pausing(enum.Enum):
     STOP_READING = "stop reading"
     """Nothing is asked for, and the broker keeps what it has."""
     CANNOT = "cannot"
-    """Events come all the same; what finds no room is dropped and counted, or journalled."""
+    """Events come all the same; what finds no room is dropped and counted, or journalled. At a stop
+    the source gives what it has taken already, and that is delivered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,13 +183,22 @@ class Session(Protocol):
         ...
 
     def topics(self) -> frozenset[str]:
-        """The topics that functions ask for now."""
+        """The topics that functions ask for now, with those of functions that vanished lately."""
         ...
 
     def functions(self) -> tuple[FunctionContract, ...]:
         """The functions that its events may go to now, with those that vanished lately.
 
         The same object until something has changed.
+        """
+        ...
+
+    def drop(self, count: int, why: str, /) -> None:
+        """Count events that nobody will get, in the metrics and in the log.
+
+        Args:
+            count: how many.
+            why: as the end of "source NAME dropped 3 events that …", with what helps against it.
         """
         ...
 

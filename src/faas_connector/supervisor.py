@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 
 from faas_connector.config import ControllerConfig
-from faas_connector.contract import FunctionContract
 from faas_connector.dispatcher import Dispatcher
 from faas_connector.errors import ConfigError, ConnectorError, MissingExtraError
 from faas_connector.event import Event
 from faas_connector.intake import Intake, Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.retry import Backoff, RetryPolicy
-from faas_connector.source import Delivery, Guarantee, Source, SourceTraits
+from faas_connector.session import Drops, LiveSession
+from faas_connector.source import Delivery, Guarantee, Pausing, Source, SourceTraits
 from faas_connector.topic_map import TopicMap
 
 _log = logging.getLogger("faas_connector.source")
@@ -77,35 +77,6 @@ class _Generated:
         finally:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
-
-
-class _Session:
-    """What a source is told while it is open."""
-
-    def __init__(
-        self,
-        topic_map: Callable[[], TopicMap],
-        max_unsettled: int,
-        namespaces: tuple[str, ...] = (),
-    ) -> None:
-        self.stopping = asyncio.Event()
-        self.max_unsettled = max_unsettled
-        self._map = topic_map
-        self._namespaces = namespaces
-        self._seen: TopicMap | None = None
-        self._functions: tuple[FunctionContract, ...] = ()
-
-    def topics(self) -> frozenset[str]:
-        return frozenset(self._map().topics)
-
-    def functions(self) -> tuple[FunctionContract, ...]:
-        topic_map = self._map()
-        if topic_map is not self._seen:
-            self._seen, within = topic_map, topic_map.within(self._namespaces)
-            functions = within.functions + within.missing
-            if functions != self._functions:
-                self._functions = functions
-        return self._functions
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -189,6 +160,7 @@ class Supervisor:
         self._map = topic_map
         self._stopping = stopping
         self._drain_over = drain_over
+        self._drops = Drops(it.source.name, dispatcher.keeping.sources[it.source.name])
 
     async def serve(self) -> bool:
         """Open it, and again whenever it fails; whether all that was read is settled.
@@ -196,6 +168,12 @@ class Supervisor:
         Raises:
             ConfigError: it can never work as it is set up.
         """
+        try:
+            return await self._serve()
+        finally:
+            self._drops.tell()
+
+    async def _serve(self) -> bool:
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
@@ -232,7 +210,8 @@ class Supervisor:
 
     async def _serve_once(self) -> bool:
         """One session, to its end."""
-        session = _Session(self._map, self._intake.max_unsettled, self._intake.namespaces)
+        intake = self._intake
+        session = LiveSession(self._map, intake.max_unsettled, self._drops, intake.namespaces)
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def give_up(error: Exception) -> None:
@@ -264,15 +243,16 @@ class Supervisor:
                 else:
                     broken.cancel()
 
-    async def _read(self, session: _Session, deliveries: AsyncIterator[Delivery]) -> None:
+    async def _read(self, session: LiveSession, deliveries: AsyncIterator[Delivery]) -> None:
         intake, dispatcher, stopping = self._intake, self._dispatcher, self._stopping
         async for delivery in deliveries:
             if stopping.is_set():
                 # At once: a source that has something at hand would not let anyone else tell it.
                 session.stopping.set()
-                if not intake.by_position:
-                    await delivery.nack()
-                continue
+                if intake.traits.pausing is not Pausing.CANNOT:
+                    if not intake.by_position:
+                        await delivery.nack()
+                    continue
             dispatcher.begin(intake, delivery)
             if not intake.has_room:
                 await self._room()
@@ -283,8 +263,10 @@ class Supervisor:
         """Wait until more may be read; what can be journalled doesn't wait long for others."""
         intake, backlog = self._intake, self._dispatcher.journal.backlog
         if intake.traits.journal and not backlog.is_open:
+            # What nobody holds back is not safe before it is on disk.
+            full = 0.0 if intake.traits.pausing is Pausing.CANNOT else _FULL
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_FULL):
+                async with asyncio.timeout(full):
                     await intake.room()
                 return
             backlog.open(lambda: intake.has_room)
@@ -295,6 +277,13 @@ class Supervisor:
 
     async def _drain(self, reading: asyncio.Task[None]) -> bool:
         """Settle what is in hand, within the time for it; whether that was done."""
+        if self._intake.traits.pausing is Pausing.CANNOT:
+            # What it holds can't be handed back: it is read to the end, and delivered.
+            over = asyncio.create_task(self._drain_over.wait(), name="end of the drain")
+            try:
+                await asyncio.wait([reading, over], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await _ended(over)
         settled = await self._finish()
         # A read that is still pending may hold an event: it is not cancelled before.
         await asyncio.wait([reading], timeout=_LAST_READ if settled else 0.0)

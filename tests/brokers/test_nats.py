@@ -2,20 +2,22 @@
 
 import asyncio
 import contextlib
-import os
 
 import nats
 import pytest
+from nats.aio.client import Client
+from nats.errors import NoRespondersError
 
+from faas_connector import Controller, ControllerConfig
 from faas_connector.errors import ConfigError, SourceError
 from faas_connector.sources.jetstream import JetStreamSource
 from faas_connector.sources.nats import NatsSource
-from faas_connector.testing.contract_kit import opened
+from faas_connector.stores.memory import MemoryStore
+from faas_connector.testing import LocalFunction, LocalGateway
+from faas_connector.testing.contract_kit import ContractSession, opened
 from servers.nats import NatsServer
 
-from .harness import eventually, lost, repeated, replicas, rounds, slow_function
-
-EVENTS, UNSETTLED = 300, 32
+from .harness import eventually
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +109,9 @@ async def test_an_event_that_several_subjects_match_is_taken_once(server, group)
         assert len(reading.seen) == 4
 
 
-async def test_what_finds_no_room_is_counted(server, caplog):
-    source = NatsSource(url=server.url, topics=("full",), max_waiting=2)
+@pytest.mark.parametrize("limit", [{"max_waiting": 2}, {"max_waiting_bytes": 2}])
+async def test_what_finds_no_room_is_counted(server, limit):
+    source = NatsSource(url=server.url, topics=("full",), **limit)
     async with opened(source, (), 5) as reading:
         await reading.next(0.0)
         async with connection(server) as client:
@@ -116,32 +119,128 @@ async def test_what_finds_no_room_is_counted(server, caplog):
                 await client.publish("full", b"%d" % number)
             await client.flush()
         await reading.rest(0.2)
-        read = len(reading.seen)
-    dropped = [each.dropped for each in caplog.records if hasattr(each, "dropped")]
-    assert read + max(dropped) == 10
+        assert 0 < len(reading.seen) < 10
+        assert len(reading.seen) + reading.session.dropped == 10
+
+
+async def test_what_the_client_library_drops_is_counted(server, monkeypatch):
+    """Its own limits, which its users never see reached, as it says so to nobody else."""
+    subscribe = Client.subscribe
+    monkeypatch.setattr(
+        Client, "subscribe", lambda *given, **more: subscribe(*given, **more, pending_msgs_limit=2)
+    )
+    async with opened(NatsSource(url=server.url, topics=("full",)), (), 5) as reading:
+        await reading.next(0.0)
+        async with connection(server) as client:
+            for number in range(100):
+                await client.publish("full", b"%d" % number)
+            await client.flush()
+        await reading.rest(0.2)
+        assert reading.session.dropped > 0
+        assert len(reading.seen) + reading.session.dropped == 100
+
+
+async def test_what_came_before_the_stop_is_given(server):
+    """Nobody else has it: in a queue group, the server gave it to us alone."""
+    async with opened(NatsSource(url=server.url, topics=("last",)), (), 5) as reading:
+        async with connection(server) as client:
+            for number in range(100):
+                await client.publish("last", b"%d" % number)
+            await client.flush()
+        await reading.take(1)
+        assert len(await reading.stop()) == 99
+        assert reading.session.dropped == 0
+
+
+@contextlib.asynccontextmanager
+async def following(server, *, forget_after):
+    """A run whose subjects are those that functions ask for."""
+    async with LocalGateway() as gateway, connection(server) as client:
+        config = ControllerConfig(
+            gateway_url=gateway.url, rebuild_interval=0.1, forget_after=forget_after
+        )
+        async with Controller(config) as controller:
+            source = NatsSource(url=server.url)
+            run = asyncio.create_task(controller.run(source, store=MemoryStore()))
+            yield gateway, client, controller
+            controller.stop()
+            assert await run
+
+
+def asking(name, topic):
+    return LocalFunction(name=name, annotations={"topic": topic})
+
+
+async def is_heard(client, subject):
+    """Whether somebody is subscribed; it is an event, and nobody answers."""
+    try:
+        await client.request(subject, b"", timeout=0.1)
+    except NoRespondersError:
+        return False
+    except nats.errors.TimeoutError:
+        return True
+
+
+async def until_heard(client, subject, *, heard=True):
+    async with asyncio.timeout(10):
+        while await is_heard(client, subject) is not heard:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.02)
 
 
 async def test_subjects_follow_the_functions(server):
-    wanted = {"f.one", "no subject"}
+    async with following(server, forget_after=0.2) as (gateway, client, _):
+        gateway.add(asking("one", "f.one, no subject"))
+        await until_heard(client, "f.one")
+        gateway.add(asking("two", "f.two"))
+        await until_heard(client, "f.two")
+        gateway.remove("two")
+        await until_heard(client, "f.two", heard=False)
+        assert await is_heard(client, "f.one")
+        assert {call.header("X-Topic") for call in gateway.received_by("one")} == {"f.one"}
 
-    class Session:
-        stopping = asyncio.Event()
 
-        def topics(self):
-            return frozenset(wanted)
+async def test_the_subject_of_a_function_that_vanished_is_kept_for_a_while(server):
+    async with following(server, forget_after=60.0) as (gateway, client, controller):
+        gateway.add(asking("one", "g.one"))
+        gateway.add(asking("two", "g.two"))
+        await until_heard(client, "g.one")
+        gateway.remove("one")
+        await eventually(lambda: "g.one" not in controller.topics)
+        gateway.add(asking("three", "g.three"))
+        await until_heard(client, "g.three")  # so it has looked since
+        await client.publish("g.one", b"kept")
+        await client.flush()
+        gateway.add(asking("one", "g.one"))
+        await eventually(lambda: b"kept" in [each.body for each in gateway.received_by("one")])
 
-    async with NatsSource(url=server.url).open(Session()) as deliveries:
+
+class Changing(ContractSession):
+    """A session whose topics change."""
+
+    def now(self, *topics):
+        self._topics = frozenset(topics)
+
+
+async def test_nothing_is_lost_while_one_wildcard_takes_anothers_place(server):
+    session, sent = Changing(["swap.*"]), 0
+    async with NatsSource(url=server.url).open(session) as deliveries:
+
+        async def read():
+            events = [delivery.event async for delivery in deliveries]
+            return [int(event.data) for event in events if event.topic == "swap.one"]
+
+        reading = asyncio.create_task(read())
         async with connection(server) as client:
-            pending = asyncio.ensure_future(anext(deliveries))
-            await client.publish("f.one", b"1")
-            assert (await pending).event.topic == "f.one"
-            wanted.add("f.two")
-            pending = asyncio.ensure_future(anext(deliveries))
-            while not pending.done():
-                await client.publish("f.two", b"2")
-                await asyncio.wait([pending], timeout=0.1)
-            assert pending.result().event.topic == "f.two"
-        Session.stopping.set()
+            for subject, mark in (("swap.>", "m.1"), ("swap.one", "m.2"), ("swap.*", "m.3")):
+                session.now(subject, mark)
+                changed = asyncio.create_task(until_heard(client, mark))
+                while not changed.done():
+                    await client.publish("swap.one", b"%d" % sent)
+                    sent += 1
+                    await asyncio.sleep(0.001)
+            await client.flush()
+        session.stopping.set()
+        assert sorted(await reading) == list(range(sent))
 
 
 @pytest.mark.parametrize(
@@ -194,81 +293,3 @@ def test_settings_that_cannot_work(options, said):
     with pytest.raises(ConfigError, match=said) as caught:
         NatsSource(**options)
     assert "s3cret" not in str(caught.value)
-
-
-# Under load
-
-
-@contextlib.asynccontextmanager
-async def published(server, number):
-    name = f"LOAD{os.getpid()}x{number}"
-    async with stream(server, name, f"load.{name}") as jetstream:
-        for each in range(EVENTS):
-            await jetstream.publish(f"load.{name}", b"%d" % each)
-
-        yield name, jetstream
-
-
-def arguments(server, name):
-    return (
-        "jetstream", "--url", server.url, "--stream", name, "--durable", "load",
-        "--ack-wait", "1s", "--batch", "16",
-        "--max-in-flight", "16", "--max-unsettled", str(UNSETTLED),
-    )  # fmt: skip
-
-
-async def unacknowledged(jetstream, name):
-    info = await jetstream.consumer_info(name, "load")
-    return info.num_pending + info.num_ack_pending
-
-
-@pytest.mark.timeout(90)
-@pytest.mark.parametrize("number", rounds(1))
-async def test_a_killed_connector_repeats_what_was_unsettled(server, tmp_path, number):
-    async with published(server, number) as (name, jetstream):
-        async with slow_function(f"load.{name}") as gateway:
-            async with replicas(tmp_path, gateway, arguments(server, name)) as another:
-                first = await another()
-                await gateway.wait_received(40 + 5 * number, within=20)
-                await first.kill()
-                assert (await jetstream.consumer_info(name, "load")).num_ack_pending >= 16
-                second = await another()
-                await eventually(lambda: not lost(gateway, EVENTS))
-                await second.stop()
-            assert len(repeated(gateway)) <= UNSETTLED
-        assert await unacknowledged(jetstream, name) == 0
-
-
-@pytest.mark.timeout(90)
-@pytest.mark.parametrize("number", rounds(1))
-async def test_a_rolling_restart_repeats_nothing(server, tmp_path, number):
-    async with published(server, f"r{number}") as (name, jetstream):
-        async with slow_function(f"load.{name}") as gateway:
-            async with replicas(tmp_path, gateway, arguments(server, name)) as another:
-                one, other = await another(), await another()
-                await gateway.wait_received(40 + 5 * number, within=20)
-                await one.stop()
-                third = await another()
-                await other.stop()
-                await eventually(lambda: not lost(gateway, EVENTS))
-                await third.stop()
-            assert repeated(gateway) == []
-        assert await unacknowledged(jetstream, name) == 0
-
-
-@pytest.mark.timeout(90)
-@pytest.mark.parametrize("number", rounds(1))
-async def test_a_killed_broker_loses_nothing(tmp_path, number):
-    with NatsServer(tmp_path / "server") as server:
-        async with connection(server) as client:
-            await client.jetstream().add_stream(name="LOAD", subjects=["load"])
-            for each in range(EVENTS):
-                await client.jetstream().publish("load", b"%d" % each)
-        async with slow_function("load") as gateway:
-            async with replicas(tmp_path, gateway, arguments(server, "LOAD")) as another:
-                replica = await another()
-                await gateway.wait_received(40 + 5 * number, within=20)
-                server.restart()
-                await eventually(lambda: not lost(gateway, EVENTS))
-                await replica.stop()
-            assert len(repeated(gateway)) <= UNSETTLED

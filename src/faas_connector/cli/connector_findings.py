@@ -46,6 +46,9 @@ class _Session:
     def functions(self) -> tuple[FunctionContract, ...]:
         return ()
 
+    def drop(self, count: int, why: str) -> None:
+        pass
+
 
 async def connector_findings(plan: Plan) -> AsyncIterator[Finding]:
     """What holds for the gateway, the policies, the state folder, and each source."""

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from faas_connector.cli.connector import Plan
 from faas_connector.cli.output import note, say
-from faas_connector.contract import FunctionContract
 from faas_connector.controller import Controller
 from faas_connector.durations import format_duration
+from faas_connector.metrics import SourceCounts
+from faas_connector.session import Drops, LiveSession
 from faas_connector.settings.loading import LoadedSource
 from faas_connector.source import Delivery
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """What a source is told."""
-
-    controller: Controller
-    max_unsettled: int
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def topics(self) -> frozenset[str]:
-        return frozenset(self.controller.topics)
-
-    def functions(self) -> tuple[FunctionContract, ...]:
-        return self.controller.topic_map.functions
 
 
 async def show_calls(plan: Plan) -> None:
@@ -46,7 +31,9 @@ async def _show(loaded: LoadedSource, controller: Controller) -> None:
     source = loaded.source
     most = controller.config.limits.max_unsettled
     held: list[Delivery] = []
-    async with source.open(_Session(controller, most)) as deliveries:
+    drops = Drops(source.name, SourceCounts())
+    session = LiveSession(lambda: controller.topic_map, most, drops, loaded.scope.namespaces)
+    async with source.open(session) as deliveries:
         async for delivery in deliveries:
             held.append(delivery)
             for line in lines(loaded, delivery, controller):

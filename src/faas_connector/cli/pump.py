@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from faas_connector.cli.feed import Feed
 from faas_connector.config import ControllerConfig
-from faas_connector.contract import FunctionContract
 from faas_connector.controller import Controller
+from faas_connector.metrics import SourceCounts
 from faas_connector.response import ResponseSubscriber
+from faas_connector.session import Drops, LiveSession
 from faas_connector.source import Delivery, Source
 
 _DRAIN = 0.5  # s; Ctrl-C is to end a command within 2 s
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """What the source is told."""
-
-    controller: Controller
-    max_unsettled: int = 64
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def topics(self) -> frozenset[str]:
-        return frozenset(self.controller.topics)
-
-    def functions(self) -> tuple[FunctionContract, ...]:
-        return self.controller.topic_map.functions
 
 
 def ends_soon(config: ControllerConfig) -> ControllerConfig:
@@ -39,8 +25,11 @@ async def pump(
     controller: Controller, source: Source, feed: Feed, tell: ResponseSubscriber
 ) -> None:
     """Invoke for each event; the feed is told of events, and `tell` of responses."""
+    most = controller.config.limits.max_in_flight
+    drops = Drops(source.name, SourceCounts())
+    session = LiveSession(lambda: controller.topic_map, most, drops)
     unsubscribe = controller.subscribe(tell)
-    room = asyncio.Semaphore(controller.config.limits.max_in_flight)
+    room = asyncio.Semaphore(most)
 
     async def send(delivery: Delivery) -> None:
         event = delivery.event
@@ -55,7 +44,7 @@ async def pump(
         await delivery.ack()
 
     try:
-        async with source.open(_Session(controller)) as deliveries, asyncio.TaskGroup() as sending:
+        async with source.open(session) as deliveries, asyncio.TaskGroup() as sending:
             async for delivery in deliveries:
                 await room.acquire()
                 feed.event(delivery.event)

@@ -151,7 +151,7 @@ class JetStreamSource(NatsSettings):
         Raises:
             SourceError: no server can be reached, it refuses us, or the stream is not there.
         """
-        async with connected(self, self.name, session) as (client, inbox):
+        async with connected(self, session) as (client, inbox):
             consumer = await whole(consumer_of(client, self))
             pull = _Pull(client, inbox, consumer, self.batch)
             subscription = await client.subscribe(  # pyright: ignore[reportUnknownMemberType]

@@ -6,7 +6,7 @@ Subjects, queue groups: https://docs.nats.io/nats-concepts/core-nats
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -30,12 +30,10 @@ from faas_connector.sources.nats_connection import (
     wildcards,
 )
 
-_log = logging.getLogger("faas_connector.source")
-
 FROM_FUNCTIONS = "from-functions"
 _matches = TopicMatcher.of("nats")
-# Seconds between two looks at what functions ask for, and between two lines about drops.
-_FOLLOW, _TELL = 0.5, 10.0
+# Seconds between two looks at what functions ask for.
+_FOLLOW = 0.5
 
 
 @settings
@@ -93,25 +91,29 @@ class NatsSource(NatsSettings):
         Raises:
             SourceError: no server can be reached, or it refuses us or a subject.
         """
-        async with connected(self, self.name, session) as (client, inbox):
-            subscriptions = _Subscriptions(self, client, inbox)
-            await whole(subscriptions.follow(session))
+        async with connected(self, session) as (client, inbox):
+            subscriptions = _Subscriptions(self, client, inbox, session)
+            await whole(subscriptions.follow())
             inbox.check()  # a subject that is not for us is refused before the flush is answered
-            following = asyncio.create_task(subscriptions.keep_up(session), name="follow topics")
+            following = asyncio.create_task(subscriptions.keep_up(), name="follow topics")
             try:
-                yield _read(inbox)
+                yield _read(inbox, subscriptions)
             finally:
                 following.cancel()
                 await asyncio.wait([following])
-                subscriptions.tell()
+                if inbox.messages:
+                    session.drop(len(inbox.messages), "nobody had read when it ended")
 
 
-async def _read(inbox: Inbox) -> AsyncIterator[Delivery]:
+async def _read(inbox: Inbox, subscriptions: _Subscriptions) -> AsyncIterator[Delivery]:
     while not inbox.stopping:
         while inbox.messages and not inbox.stopping:
             yield Delivery(_event(inbox.take()))
         if not inbox.stopping:
             await inbox.change()
+    await subscriptions.end()
+    while inbox.messages:
+        yield Delivery(_event(inbox.take()))
 
 
 def _event(message: Msg) -> Event:
@@ -131,33 +133,44 @@ def is_subject(text: str) -> bool:
 class _Subscriptions:
     """Those of one session. Where several match, one of them takes the event."""
 
-    def __init__(self, source: NatsSource, client: Client, inbox: Inbox) -> None:
-        self._source, self._client, self._inbox = source, client, inbox
+    def __init__(self, source: NatsSource, client: Client, inbox: Inbox, session: Session) -> None:
+        self._source, self._client = source, client
+        self._inbox, self._session = inbox, session
         self._live: dict[str, Subscription] = {}
         self._index = _matches.index(())
-        self._dropped = self._told = 0
-        self._told_at = -_TELL
 
-    async def follow(self, session: Session) -> None:
+    async def follow(self) -> None:
         """Subscribe to what is wanted now, and to nothing else."""
         wanted = {each for each in self._source.topics if each != FROM_FUNCTIONS}
         if FROM_FUNCTIONS in self._source.topics:
-            wanted |= {each for each in session.topics() if is_subject(each)}
-        if wanted != self._live.keys():
-            self._index = _matches.index(sorted(wanted))
-            for subject in self._live.keys() - wanted:
-                await self._live.pop(subject).unsubscribe()
-            for subject in sorted(wanted - self._live.keys()):
-                self._live[subject] = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
-                    subject, queue=self._source.queue_group, cb=self._taker(subject)
-                )
-            await self._client.flush()
+            wanted |= {each for each in self._session.topics() if is_subject(each)}
+        if wanted == self._live.keys():
+            return
+        index = _matches.index(sorted(wanted))
+        if not self._live:
+            self._index = index
+        # Where one wildcard takes another's place, there is always one of them.
+        for subject in sorted(wanted - self._live.keys()):
+            self._live[subject] = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+                subject, queue=self._source.queue_group, cb=self._taker(subject)
+            )
+        await self._client.flush()
+        self._index = index
+        for subject in self._live.keys() - wanted:
+            await self._live.pop(subject).drain()  # type: ignore[no-untyped-call]
+
+    async def end(self) -> None:
+        """Let the server send nothing more; what it has sent is taken."""
+        with contextlib.suppress(Error, TimeoutError):
+            for subscription in self._live.values():
+                await subscription.drain()  # type: ignore[no-untyped-call]
 
     def _taker(self, subject: str) -> Callable[[Msg], Awaitable[None]]:
         async def take(message: Msg) -> None:
             inbox, source = self._inbox, self._source
             # A queue group gets one copy of an event; without it, each subscription that matches.
-            if not source.queue_group and min(self._index.find(message.subject)) != subject:
+            found = () if source.queue_group else self._index.find(message.subject)
+            if found and min(found) != subject:
                 return
             if (
                 len(inbox.messages) < source.max_waiting
@@ -165,37 +178,16 @@ class _Subscriptions:
             ):
                 inbox.put(message)
             else:
-                self._drop()
+                self._session.drop(1, "found no room: raise max_waiting, or run more connectors")
 
         return take
 
-    def _drop(self) -> None:
-        self._dropped += 1
-        if asyncio.get_running_loop().time() - self._told_at > _TELL:
-            self._tell("found no room: raise max_waiting, or run more connectors")
-
-    def _tell(self, why: str) -> None:
-        self._told_at = asyncio.get_running_loop().time()
-        _log.error(
-            "source %s dropped %d events that %s", self._source.name, self._dropped - self._told,
-            why, extra={"source": self._source.name, "dropped": self._dropped},
-        )  # fmt: skip
-        self._told = self._dropped
-
-    def tell(self) -> None:
-        """Say how many events nobody is going to read."""
-        if self._dropped > self._told:
-            self._tell("found no room: raise max_waiting, or run more connectors")
-        if self._inbox.messages:
-            self._dropped += len(self._inbox.messages)
-            self._tell("nobody had read when it ended")
-
-    async def keep_up(self, session: Session) -> None:
+    async def keep_up(self) -> None:
         """Follow what functions ask for, until the session ends."""
         while FROM_FUNCTIONS in self._source.topics and not self._inbox.stopping:
             await asyncio.sleep(_FOLLOW)
             try:
-                await self.follow(session)
+                await self.follow()
             except Error as error:
                 self._inbox.fail(error)
                 return

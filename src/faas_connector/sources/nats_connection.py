@@ -26,7 +26,7 @@ try:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
-    from nats.errors import AuthorizationError, Error
+    from nats.errors import AuthorizationError, Error, SlowConsumerError
 except ImportError as missing:
     raise MissingExtraError(
         "NATS needs its library; install it with: pip install 'faas-connector[nats]'"
@@ -60,6 +60,7 @@ _HOST_ONLY = Foreign("broker_host", lambda host: f"nats://{host}:4222")
 class NatsSettings(TlsSettings):
     """Where the servers are, and who we are."""
 
+    name: str
     url: tuple[str, ...] = option(
         default=("nats://127.0.0.1:4222",), env=(_HOST_ONLY,), example="nats://nats.openfaas:4222"
     )
@@ -194,19 +195,18 @@ class _Client(Client):
 
 
 @asynccontextmanager
-async def connected(
-    source: NatsSettings, name: str, session: Session
-) -> AsyncGenerator[tuple[Client, Inbox]]:
+async def connected(source: NatsSettings, session: Session) -> AsyncGenerator[tuple[Client, Inbox]]:
     """A connection; when it is lost, the inbox says so. What was sent is sent before it closes.
 
     Raises:
         SourceError: no server can be reached, or it refuses us.
     """
+    name = source.name
     inbox = Inbox(name, ", ".join(source.url))
     client = _Client()
     stopped = asyncio.create_task(inbox.until_stopped(session), name=f"stop {name}")
     try:
-        await whole(_connect(client, source, inbox))
+        await whole(_connect(client, source, inbox, session))
         yield client, inbox
         if client.is_connected:
             with contextlib.suppress(Error, TimeoutError):
@@ -239,12 +239,15 @@ async def _closed(client: Client) -> None:
         await client.close()
 
 
-async def _connect(client: _Client, source: NatsSettings, inbox: Inbox) -> None:
-    seen: list[Exception] = []
+async def _connect(client: _Client, source: NatsSettings, inbox: Inbox, session: Session) -> None:
+    last: Exception | None = None
 
     async def erred(error: Exception) -> None:
-        seen.append(error)
-        if client.is_connected and "permissions violation" in str(error).lower():
+        nonlocal last
+        last = error
+        if isinstance(error, SlowConsumerError):
+            session.drop(1, "came faster than they could be taken: run more connectors")
+        elif client.is_connected and "permissions violation" in str(error).lower():
             inbox.fail(f"{error}; allow this user to do so")
 
     async def lost() -> None:
@@ -265,7 +268,7 @@ async def _connect(client: _Client, source: NatsSettings, inbox: Inbox) -> None:
                 user_credentials=None if source.creds_file is None else str(source.creds_file),
             )  # fmt: skip
     except Exception as error:
-        raise _refused(source, inbox, seen[-1] if seen else error) from None
+        raise _refused(source, inbox, last or error) from None
 
 
 def _refused(source: NatsSettings, inbox: Inbox, error: Exception) -> SourceError:

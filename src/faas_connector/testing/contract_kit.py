@@ -87,6 +87,7 @@ class ContractSession:
 
     def __init__(self, topics: Collection[str]) -> None:
         self.stopping = asyncio.Event()
+        self.dropped = 0
         self._topics = frozenset(topics)
 
     def topics(self) -> frozenset[str]:
@@ -94,6 +95,9 @@ class ContractSession:
 
     def functions(self) -> tuple[FunctionContract, ...]:
         return ()
+
+    def drop(self, count: int, _why: str) -> None:
+        self.dropped += count
 
 
 class Ended(Exception):  # noqa: N818
