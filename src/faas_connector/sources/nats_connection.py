@@ -184,9 +184,18 @@ class Inbox:
 
 
 class _Client(Client):
-    """Shows no credentials to a server that offers no TLS where we ask for it."""
+    """Shows no credentials to a server that offers no TLS where we ask for it.
+
+    And its flush tells that what was sent before has arrived: the library's ping overtakes it.
+    """
 
     tls_only = False
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        future = future or asyncio.get_running_loop().create_future()
+        self._pongs.append(future)  # pyright: ignore[reportUnknownMemberType]
+        await self._send_command(b"PING\r\n")
+        await self._flush_pending()
 
     def _connect_command(self) -> bytes:
         if self.tls_only and not self._server_info.get("tls_required"):
