@@ -72,7 +72,9 @@ class Figure:
             return "FAILS"
         if self.aim is not None and self._reaches(self.aim):
             return "good"
-        return "holds" if self.must is not None else "not yet"
+        if self.must is not None:
+            return "holds"
+        return "not yet" if self.aim is not None else "no limit"
 
     def row(self) -> list[str]:
         """Its cells in the table of figures."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from faas_connector import Controller
@@ -15,14 +15,22 @@ Found = dict[str, float]
 class Counting:
     """A source, seen through: says when its first event came, and stops the run after the last."""
 
-    def __init__(self, source: Source, controller: Controller, count: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        controller: Controller,
+        count: int,
+        opened: Callable[[], object] = lambda: None,
+    ) -> None:
         self.name, self.traits = source.name, source.traits
         self.began = (0.0, 0.0)
         self._source, self._controller, self._count = source, controller, count
+        self._opened = opened
 
     @asynccontextmanager
     async def open(self, session: Session, /) -> AsyncGenerator[AsyncIterator[Delivery]]:
         async with self._source.open(session) as deliveries:
+            self._opened()
             yield self._counted(deliveries)
 
     async def _counted(self, deliveries: AsyncIterator[Delivery]) -> AsyncIterator[Delivery]:

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import argparse
-import json
+import asyncio
 import time
-import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiokafka
-import uvloop
 
-from benchmarks.children.counting import Counting, Found, since
-from faas_connector import Controller, ControllerConfig
+from benchmarks.children.broker import BODY, TOPIC, Broker, Send, run
+from benchmarks.children.counting import Found, since
 from faas_connector.sources.kafka import KafkaSource
-from faas_connector.stores.memory import MemoryStore
-
-TOPIC = "wait.0"
 
 
-async def _connector(brokers: str, url: str, count: int) -> Found:
-    source = KafkaSource(brokers=(brokers,), topics=(TOPIC,), group=str(uuid.uuid4()))
-    async with Controller(ControllerConfig(gateway_url=url)) as controller:
-        counting = Counting(source, controller, count)
-        await controller.run(counting, store=MemoryStore())
-    return since(counting.began, count)
+def _source(brokers: str, name: str) -> KafkaSource:
+    return KafkaSource(brokers=(brokers,), topics=(TOPIC,), group=name)
 
 
-async def _bare(brokers: str, _url: str, count: int) -> Found:
+async def _fill(brokers: str, name: str, count: int) -> None:
+    """All are there, and each group reads them anew; one that is to read none begins at the end."""
+    if count:
+        return
+    consumer: Any = aiokafka.AIOKafkaConsumer(bootstrap_servers=brokers, group_id=name)
+    await consumer.start()
+    every = [aiokafka.TopicPartition(TOPIC, each) for each in range(4)]
+    consumer.assign(every)
+    await consumer.commit(await consumer.end_offsets(every))
+    await consumer.stop()
+
+
+async def _bare(brokers: str, name: str, count: int) -> Found:
     consumer: Any = aiokafka.AIOKafkaConsumer(
-        TOPIC, bootstrap_servers=brokers, group_id=str(uuid.uuid4()), enable_auto_commit=False,
+        TOPIC, bootstrap_servers=brokers, group_id=name, enable_auto_commit=False,
         auto_offset_reset="earliest",
     )  # fmt: skip
     await consumer.start()
@@ -45,17 +48,24 @@ async def _bare(brokers: str, _url: str, count: int) -> Found:
     return found
 
 
-def main() -> None:
-    """Measure one of both."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("subject", choices=["connector", "bare"])
-    parser.add_argument("--brokers", required=True)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--count", type=int, required=True)
-    options = parser.parse_args()
-    measure = _connector if options.subject == "connector" else _bare
-    print(json.dumps(uvloop.run(measure(options.brokers, options.url, options.count))))
+async def _publish(brokers: str, _name: str, send: Callable[[Send], Awaitable[None]]) -> None:
+    producer: Any = aiokafka.AIOKafkaProducer(bootstrap_servers=brokers)
+    await producer.start()
+    await send(lambda body: producer.send(TOPIC, body))
+    await producer.stop()
+
+
+async def fill_topic(server: Any, count: int) -> None:
+    """Make the topic, with so many events."""
+    await server.create(TOPIC)
+    async with server.producer(linger_ms=20) as producer:
+        for begin in range(0, count, 1000):
+            sent = [
+                await producer.send(TOPIC, BODY, key=b"%d" % number)
+                for number in range(begin, begin + 1000)
+            ]
+            await asyncio.gather(*sent)
 
 
 if __name__ == "__main__":
-    main()
+    run(Broker(_source, _bare, _fill, _publish))

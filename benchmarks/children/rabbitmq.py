@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import time
-import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiormq
-import uvloop
 
-from benchmarks.children.counting import Counting, Found, since
-from faas_connector import Controller, ControllerConfig
+from benchmarks.children.broker import BODY, TOPIC, Broker, Send, run
+from benchmarks.children.counting import Found, since
 from faas_connector.sources.rabbitmq import RabbitMqSource
-from faas_connector.stores.memory import MemoryStore
+from faas_connector.sources.rabbitmq.settings import TopicFrom
 
-_BODY = b"x" * 1024
 _PREFETCH = 1000
-_TOPIC = "wait.0"
 
 
-async def _connector(broker: str, url: str, queue: str, count: int) -> Found:
-    source = RabbitMqSource(
-        url=broker, queues=(queue,), bindings=(f"{queue}:#",), topic_from="routing-key"
+def _source(broker: str, queue: str) -> RabbitMqSource:
+    return RabbitMqSource(
+        url=broker, queues=(queue,), bindings=(f"{queue}:#",), topic_from=TopicFrom.ROUTING_KEY
     )
-    async with Controller(ControllerConfig(gateway_url=url)) as controller:
-        counting = Counting(source, controller, count)
-        await controller.run(counting, store=MemoryStore())
-    return since(counting.began, count)
 
 
-async def _bare(broker: str, _url: str, queue: str, count: int) -> Found:
+@asynccontextmanager
+async def _channel(broker: str) -> AsyncGenerator[Any]:
     connection = await aiormq.connect(broker)
-    channel = await connection.channel(publisher_confirms=False)
-    await channel.basic_qos(prefetch_count=_PREFETCH)
+    yield await connection.channel(publisher_confirms=False)
+    await connection.close()
+
+
+async def _fill(broker: str, queue: str, count: int) -> None:
+    async with _channel(broker) as channel:
+        await channel.queue_declare(queue, durable=True)
+        await channel.exchange_declare(queue, exchange_type="topic", durable=True)
+        await channel.queue_bind(queue, queue, "#")
+        for _ in range(count):
+            await channel.basic_publish(BODY, exchange=queue, routing_key=TOPIC)
+        await channel.queue_declare(queue, passive=True)  # the broker has them all by then
+
+
+async def _bare(broker: str, queue: str, count: int) -> Found:
     read, began, done = 0, (0.0, 0.0), asyncio.Event()
 
     async def take(message: Any) -> None:
@@ -47,41 +53,18 @@ async def _bare(broker: str, _url: str, queue: str, count: int) -> Found:
         if read >= count:
             done.set()
 
-    await channel.basic_consume(queue, take)
-    await done.wait()
-    found = since(began, count)
-    await connection.close()
-    return found
+    async with _channel(broker) as channel:
+        await channel.basic_qos(prefetch_count=_PREFETCH)
+        await channel.basic_consume(queue, take)
+        await done.wait()
+        return since(began, count)
 
 
-async def _fill(broker: str, queue: str, count: int) -> None:
-    connection = await aiormq.connect(broker)
-    channel = await connection.channel(publisher_confirms=False)
-    await channel.queue_declare(queue, durable=True)
-    await channel.exchange_declare(queue, exchange_type="topic", durable=True)
-    await channel.queue_bind(queue, queue, "#")
-    for _ in range(count):
-        await channel.basic_publish(_BODY, exchange=queue, routing_key=_TOPIC)
-    await channel.queue_declare(queue, passive=True)  # the broker has them all by then
-    await connection.close()
-
-
-async def _measured(options: argparse.Namespace) -> Found:
-    queue = str(uuid.uuid4())
-    await _fill(options.broker, queue, options.count)
-    measure = _connector if options.subject == "connector" else _bare
-    return await measure(options.broker, options.url, queue, options.count)
-
-
-def main() -> None:
-    """Measure one of both."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("subject", choices=["connector", "bare"])
-    parser.add_argument("--broker", required=True)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--count", type=int, required=True)
-    print(json.dumps(uvloop.run(_measured(parser.parse_args()))))
+async def _publish(broker: str, queue: str, send: Callable[[Send], Awaitable[None]]) -> None:
+    async with _channel(broker) as channel:
+        await send(lambda body: channel.basic_publish(body, exchange=queue, routing_key=TOPIC))
+        await channel.queue_declare(queue, passive=True)
 
 
 if __name__ == "__main__":
-    main()
+    run(Broker(_source, _bare, _fill, _publish))
