@@ -52,6 +52,8 @@ logging.getLogger("nats.aio.client").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
 _PENDING = 2 * 1024 * 1024
+# Seconds in which a connection must be closed.
+_CLOSING = 1.0
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _HOST_ONLY = Foreign("broker_host", lambda host: f"nats://{host}:4222")
 
@@ -100,6 +102,14 @@ def check_nats(source: NatsSettings, kind: str) -> None:
             f"{kind}: user and password belong together; for example user: connector with "
             "password_file: /var/openfaas/secrets/nats-password"
         )
+    if source.creds_file is not None:
+        try:
+            source.creds_file.read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"{kind}.creds_file is {source.creds_file}, which can't be read "
+                f"({error.strerror or error}); it must be what nsc generate creds writes"
+            ) from None
     ssl_context(source, kind)
 
 
@@ -222,7 +232,10 @@ async def connected(source: NatsSettings, session: Session) -> AsyncGenerator[tu
                 await whole(client.flush(timeout=5))
     finally:
         stopped.cancel()
-        await asyncio.wait([stopped, asyncio.create_task(_closed(client), name=f"close {name}")])
+        closing = asyncio.create_task(_closed(client), name=f"close {name}")
+        await asyncio.wait([stopped, closing], timeout=_CLOSING)
+        closing.cancel()  # after a failed handshake of TLS, the library waits for ever
+        await asyncio.wait([closing], timeout=_CLOSING)
 
 
 async def whole(work: Coroutine[Any, Any, T]) -> T:
