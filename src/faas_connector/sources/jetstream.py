@@ -31,7 +31,13 @@ from faas_connector.sources.nats_connection import (
     whole,
     wildcards,
 )
-from faas_connector.sources.nats_consumer import Consumer, consumer_of
+from faas_connector.sources.nats_consumer import (
+    AckPolicy,
+    Consumer,
+    ConsumerConfig,
+    DeliverPolicy,
+    consumer_of,
+)
 
 _log = logging.getLogger("faas_connector.source")
 
@@ -112,27 +118,30 @@ class JetStreamSource(NatsSettings):
                 raise ConfigError(f"jetstream.{field} must be above 0, got {value!r}")
         if self.start_sequence is not None and self.start_time:
             raise ConfigError("jetstream.start_sequence and start_time exclude each other")
-        object.__setattr__(self, "start", Start(self.start))
-        _ = self.started_at
+        object.__setattr__(self, "start", _start(self.start))
+        _time(self.start_time)
 
-    @property
-    def policy(self) -> str:
-        """`start`, in the words of the protocol."""
-        return self.start.value.replace("-", "_")
-
-    @property
-    def started_at(self) -> datetime | None:
-        """`start_time`, where it is given."""
-        try:
-            found = datetime.fromisoformat(self.start_time) if self.start_time else None
-        except ValueError:
-            found = datetime.min  # noqa: DTZ901 - refused below
-        if found is not None and found.tzinfo is None:
-            raise ConfigError(
-                f"jetstream.start_time must be a time with its zone, got {self.start_time!r}; "
-                "for example 2026-01-31T12:00:00Z"
-            )
-        return found
+    def consumer(self) -> ConsumerConfig:
+        """The consumer to create, in the words of the protocol."""
+        policy, subjects = self.start.value.replace("-", "_"), self.subjects
+        if self.start_sequence is not None:
+            policy = "by_start_sequence"
+        elif self.start_time:
+            policy = "by_start_time"
+        elif self.start is Start.LAST_PER_SUBJECT and not subjects:
+            subjects = (">",)  # it has to be said
+        return ConsumerConfig(
+            durable_name=self.durable,
+            deliver_policy=DeliverPolicy(policy),
+            opt_start_seq=self.start_sequence,
+            opt_start_time=_time(self.start_time),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=self.ack_wait,
+            max_deliver=self.max_deliver,
+            max_ack_pending=self.max_ack_pending,
+            filter_subject=subjects[0] if len(subjects) == 1 else None,
+            filter_subjects=list(subjects) if len(subjects) > 1 else None,
+        )
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -152,7 +161,11 @@ class JetStreamSource(NatsSettings):
             SourceError: no server can be reached, it refuses us, or the stream is not there.
         """
         async with connected(self, session) as (client, inbox):
-            consumer = await whole(consumer_of(client, self))
+            finding = consumer_of(
+                client, self.name, self.stream, self.consumer(), create=self.create,
+                domain=self.domain,
+            )  # fmt: skip
+            consumer = await whole(finding)
             pull = _Pull(client, inbox, consumer, self.batch)
             subscription = await client.subscribe(  # pyright: ignore[reportUnknownMemberType]
                 pull.address, cb=pull.take
@@ -163,6 +176,27 @@ class JetStreamSource(NatsSettings):
             finally:
                 extending.cancel()
                 await asyncio.wait([extending])
+
+
+def _start(value: object) -> Start:
+    try:
+        return Start(value)
+    except ValueError:
+        known = ", ".join(each.value for each in Start)
+        raise ConfigError(f"jetstream.start must be one of {known}; got {value!r}") from None
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        found = datetime.min  # noqa: DTZ901 - refused below
+    if found is not None and found.tzinfo is None:
+        raise ConfigError(
+            f"jetstream.start_time must be a time with its zone, got {text!r}; "
+            "for example 2026-01-31T12:00:00Z"
+        )
+    return found
 
 
 class _Pull:

@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from datetime import datetime
-from typing import Protocol
 
 import msgspec
 from nats.aio.client import Client
 from nats.errors import Error, NoRespondersError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from faas_connector.errors import SourceError
 
+__all__ = ["AckPolicy", "Consumer", "ConsumerConfig", "DeliverPolicy", "consumer_of"]
+
 _log = logging.getLogger("faas_connector.source")
-
-
-class Wanted(Protocol):
-    """What the settings say of a consumer."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def stream(self) -> str: ...
-    @property
-    def durable(self) -> str: ...
-    @property
-    def create(self) -> bool: ...
-    @property
-    def subjects(self) -> tuple[str, ...]: ...
-    @property
-    def policy(self) -> str: ...
-    @property
-    def start_sequence(self) -> int | None: ...
-    @property
-    def started_at(self) -> datetime | None: ...
-    @property
-    def ack_wait(self) -> float: ...
-    @property
-    def max_deliver(self) -> int | None: ...
-    @property
-    def max_ack_pending(self) -> int: ...
-    @property
-    def domain(self) -> str: ...
 
 
 class Consumer(msgspec.Struct, frozen=True):
@@ -73,30 +44,36 @@ class Consumer(msgspec.Struct, frozen=True):
         return min(self.backoff, default=self.ack_wait)
 
 
-async def consumer_of(client: Client, wanted: Wanted) -> Consumer:
+async def consumer_of(
+    client: Client, name: str, stream: str, wanted: ConsumerConfig, *, create: bool, domain: str
+) -> Consumer:
     """The consumer, created where there is none.
+
+    Args:
+        client: that is connected.
+        name: what messages call the source.
+        stream: that must be there.
+        wanted: its name, and how one that is created is set up.
+        create: whether to create it where there is none.
+        domain: of JetStream; empty for the server's own.
 
     Raises:
         SourceError: the stream is not there, or the consumer can't be used.
     """
-    jetstream = client.jetstream(  # pyright: ignore[reportUnknownMemberType]
-        domain=wanted.domain or None
-    )
-    label = f"{wanted.name}: consumer {wanted.durable} of stream {wanted.stream}"
+    jetstream = client.jetstream(domain=domain or None)  # pyright: ignore[reportUnknownMemberType]
+    label = f"{name}: consumer {wanted.durable_name} of stream {stream}"
     try:
-        info = await _info(jetstream, wanted, label)
-    except NoRespondersError:
-        raise SourceError(
-            f"{wanted.name}: the server has no JetStream, or not in this domain or account; "
-            "start it with -js"
-        ) from None
+        config = (await _info(jetstream, label, name, stream, wanted, create=create)).config
+    except (NoRespondersError, ServiceUnavailableError) as error:
+        said = getattr(error, "description", None)
+        reason = "the server has no JetStream, or not in this domain or account; start it with -js"
+        raise SourceError(f"{name}: {said or reason}") from None
     except TimeoutError:
         raise SourceError(f"{label}: JetStream does not answer; may this user use it?") from None
     except APIError as error:
         raise SourceError(f"{label}: {error.description or error}") from None
     except Error as error:
         raise SourceError(f"{label}: {error}") from None
-    config = info.config
     if config.deliver_subject or config.ack_policy != AckPolicy.EXPLICIT:
         raise SourceError(
             f"{label} is no pull consumer with explicit acknowledgement; give another durable"
@@ -107,59 +84,37 @@ async def consumer_of(client: Client, wanted: Wanted) -> Consumer:
             "%s has max_deliver %d: what is unsettled so often, in crashes too, is lost",
             label, limit,
         )  # fmt: skip
-    prefix = f"$JS.{wanted.domain}.API" if wanted.domain else "$JS.API"
+    prefix = f"$JS.{domain}.API" if domain else "$JS.API"
     return Consumer(
         label,
-        f"{prefix}.CONSUMER.MSG.NEXT.{wanted.stream}.{wanted.durable}",
+        f"{prefix}.CONSUMER.MSG.NEXT.{stream}.{wanted.durable_name}",
         config.ack_wait or 30.0,
         tuple(config.backoff or ()),
         limit,
     )
 
 
-async def _info(jetstream: JetStreamContext, wanted: Wanted, label: str) -> ConsumerInfo:
-    found: ConsumerInfo | None = None
+async def _info(
+    jetstream: JetStreamContext, label: str, name: str, stream: str, wanted: ConsumerConfig,
+    *, create: bool,
+) -> ConsumerInfo:  # fmt: skip
+    durable = wanted.durable_name or ""
     with contextlib.suppress(NotFoundError):
-        found = await jetstream.consumer_info(wanted.stream, wanted.durable)
-    if found is not None:
+        found: ConsumerInfo = await jetstream.consumer_info(stream, durable)
         return found
     try:
-        await jetstream.stream_info(wanted.stream)
+        await jetstream.stream_info(stream)
     except NotFoundError:
         raise SourceError(
-            f"{wanted.name}: there is no stream {wanted.stream}; create it, for example with "
-            f"nats stream add {wanted.stream}"
+            f"{name}: there is no stream {stream}; create it, for example with "
+            f"nats stream add {stream}"
         ) from None
-    if not wanted.create:
+    if not create:
         raise SourceError(f"{label} is not there, and create is false")
-    info = await jetstream.add_consumer(  # pyright: ignore[reportUnknownMemberType]
-        wanted.stream, config_of(wanted)
-    )
-    if len(wanted.subjects) > 1 and not info.config.filter_subjects:
-        await jetstream.delete_consumer(wanted.stream, wanted.durable)
+    info = await jetstream.add_consumer(stream, wanted)  # pyright: ignore[reportUnknownMemberType]
+    if wanted.filter_subjects and not info.config.filter_subjects:
+        await jetstream.delete_consumer(stream, durable)
         raise SourceError(
             f"{label}: this server takes one subject only; give one, or use nats-server 2.10"
         )
     return info
-
-
-def config_of(wanted: Wanted) -> ConsumerConfig:
-    """The consumer to create."""
-    subjects = wanted.subjects
-    policy = wanted.policy
-    if wanted.start_sequence is not None:
-        policy = "by_start_sequence"
-    elif wanted.started_at is not None:
-        policy = "by_start_time"
-    return ConsumerConfig(
-        durable_name=wanted.durable,
-        deliver_policy=DeliverPolicy(policy),
-        opt_start_seq=wanted.start_sequence,
-        opt_start_time=wanted.started_at,
-        ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=wanted.ack_wait,
-        max_deliver=wanted.max_deliver,
-        max_ack_pending=wanted.max_ack_pending,
-        filter_subject=subjects[0] if len(subjects) == 1 else None,
-        filter_subjects=list(subjects) if len(subjects) > 1 else None,
-    )
