@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import re
 
 import nats
 import pytest
@@ -10,6 +12,7 @@ from nats.errors import NoRespondersError
 
 from faas_connector import Controller, ControllerConfig
 from faas_connector.errors import ConfigError, SourceError
+from faas_connector.serving.listener import Port
 from faas_connector.sources.jetstream import JetStreamSource
 from faas_connector.sources.nats import NatsSource
 from faas_connector.stores.memory import MemoryStore
@@ -17,7 +20,7 @@ from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import ContractSession, opened
 from servers.nats import NatsServer
 
-from .harness import eventually
+from .harness import eventually, replicas
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +49,6 @@ async def connection(server):
         await client.close()
 
 
-@contextlib.asynccontextmanager
-async def stream(server, name, subject):
-    async with connection(server) as client:
-        jetstream = client.jetstream()
-        await jetstream.add_stream(name=name, subjects=[subject])
-        yield jetstream
-        await jetstream.delete_stream(name)
-
-
 async def test_headers_of_nats(server):
     async with opened(NatsSource(url=server.url, topics=("h.*",)), (), 5) as reading:
         async with connection(server) as client:
@@ -75,26 +69,66 @@ async def test_headers_of_nats(server):
     assert delivery.position is None
 
 
-async def test_headers_of_jetstream(server):
-    async with stream(server, "HEADERS", "hs") as jetstream:
-        await jetstream.publish("hs", b"1", headers={"Nats-Msg-Id": "id-1", "Color": "blue"})
-        source = JetStreamSource(url=server.url, stream="HEADERS", durable="d")
-        async with opened(source, (), 5) as reading:
-            [delivery] = await reading.take(1)
-            await delivery.ack()
-    event = delivery.event
-    headers = dict(event.headers)
-    assert headers.pop("X-Nats-Timestamp") == event.time.isoformat()
-    assert headers == {
-        "X-Nats-Stream": "HEADERS",
-        "X-Nats-Consumer": "d",
-        "X-Nats-Sequence": "1",
-        "X-Nats-Delivered": "1",
-        "X-Nats-Header-Color": "blue",
-        "X-Nats-Header-Nats-Msg-Id": "id-1",
-    }
-    assert event.id == "id-1"
-    assert delivery.position.startswith("HEADERS/1/")
+class OfTheChart(NatsServer):
+    """On the port that the chart can't name, at an address of this process alone."""
+
+    number = os.getpid()
+    host = f"127.{64 + number % 64}.{number // 64 % 256}.{1 + number // 16384 % 254}"
+
+    def another_port(self):
+        kept = Port(self.host, 4222)
+        self._ports.append(kept)
+        return kept.number
+
+
+async def test_the_environment_of_the_existing_chart(tmp_path):
+    """What the chart of the nats-connector sets, with basic auth switched on."""
+    for name, text in (("basic-auth-user", "admin"), ("basic-auth-password", "hush-hush")):
+        (tmp_path / name).write_text(text)
+    with OfTheChart(tmp_path / "server") as server:
+        environ = {
+            "broker_host": server.host, "topics": "chart.one,chart.two", "upstream_timeout": "1m",
+            "rebuild_interval": "30s", "asynchronous_invocation": "false",
+            "print_response": "true", "print_response_body": "true",
+            "print_request_body": "false", "content_type": "text/plain",
+            "topic_delimiter": ",", "basic_auth": "true", "secret_mount_path": str(tmp_path),
+        }  # fmt: skip
+        function = LocalFunction(name="one", annotations={"topic": "chart.two"})
+        async with LocalGateway(functions=[function], basic_auth=("admin", "hush-hush")) as gateway:
+            environ["gateway_url"] = gateway.url
+            async with replicas(tmp_path / "run", gateway, ("nats",), **environ) as another:
+                replica = await another()
+                async with connection(server) as client:
+                    await client.publish("chart.two", b"1", headers={"Color": "a b"})
+                    await client.drain()
+                [call] = await gateway.wait_received(1, within=10)
+                await replica.stop()
+                assert "hush-hush" not in replica.log
+    assert call.body == b"1"
+    assert call.header("X-Topic") == "chart.two"
+    assert call.header("Content-Type") == "text/plain"
+    assert call.header("X-Nats-Subject") == "chart.two"
+    assert call.header("X-Nats-Header-Color") == "a b"
+    assert call.header("Authorization") is None
+
+
+async def test_what_must_not_come_from_outside(server):
+    """No name of a header is ours or the gateway's, and no value makes a second line."""
+    names = ("X-Call-Id", "X-Callback-Url", "Authorization", "Host", "Subject", "bad name\u00fc")
+    raw = b"NATS/1.0\r\n" + b"".join(b"%b: 1\r\n" % name.encode() for name in names) + b"\r\n"
+    async with opened(NatsSource(url=server.url, topics=("out",)), (), 5) as reading:
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        await reader.readline()
+        writer.write(b'CONNECT {"headers":true,"verbose":false}\r\n')
+        writer.write(b"HPUB out %d %d\r\n%b1\r\nPING\r\n" % (len(raw), len(raw) + 1, raw))
+        await reader.readuntil(b"PONG")
+        writer.close()
+        await writer.wait_closed()
+        [delivery] = await reading.take(1)
+    own = {name for name in delivery.event.headers if not name.startswith("X-Nats-Header-")}
+    assert own == {"X-Nats-Subject"}
+    assert delivery.event.headers["X-Nats-Subject"] == "out"
+    assert all(re.fullmatch(r"[\w.+-]+", name) for name in delivery.event.headers)
 
 
 @pytest.mark.parametrize("group", ["workers", ""])
