@@ -15,7 +15,17 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import bench_local_gateway, engine, invoke, kafka, others, rabbitmq, replay, webhook
+from benchmarks import (
+    bench_local_gateway,
+    engine,
+    invoke,
+    kafka,
+    nats,
+    others,
+    rabbitmq,
+    replay,
+    webhook,
+)
 from benchmarks.figures import FIGURE_HEAD, table
 from benchmarks.picture import PICTURE, draw
 from benchmarks.plan import Plan, Section
@@ -33,6 +43,8 @@ BENCHMARKS: dict[str, Callable[[Plan], Section]] = {
     "webhook": webhook.run,
     "kafka": kafka.run,
     "rabbitmq": rabbitmq.run,
+    "nats": nats.core,
+    "jetstream": nats.stream,
 }
 # What a quick run measures: the rest needs brokers, or takes long.
 QUICK = ("invoke", "refresh", "match", "memory", "start")

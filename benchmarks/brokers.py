@@ -30,6 +30,7 @@ def measure(
     count: int,
     arguments: Sequence[str],
     note: str,
+    child: str = "",
 ) -> Section:
     """All that is promised of a source of a broker.
 
@@ -41,20 +42,22 @@ def measure(
         count: events.
         arguments: what `faas-connector run` is told to read it.
         note: what they are, for the page.
+        child: its child, where that has another name.
     """
     kind = broker.lower()
+    child = child or kind
     load = ["--broker", address, "--url", gateway]
     subjects = {
-        _OURS: partial(python, kind, "connector", *load, "--count", count),
-        _BARE: partial(python, kind, "bare", *load, "--count", count),
-        _CONTROL: partial(python, kind, "bare", *load, "--count", count),
+        _OURS: partial(python, child, "connector", *load, "--count", count),
+        _BARE: partial(python, child, "bare", *load, "--count", count),
+        _CONTROL: partial(python, child, "bare", *load, "--count", count),
         _ENGINE: partial(python, "engine", "run", "--url", gateway, "--count", count),
     }
     rounds = interleaved(subjects, plan.rounds)
     half = median(values(rounds, _OURS, "rate")) / 2
     seconds = max(2.0, 4 * plan.seconds)
     steady = [
-        python(kind, "latency", *load, "--rate", half, "--count", round(half * seconds))
+        python(child, "latency", *load, "--rate", half, "--count", round(half * seconds))
         for _ in range(plan.rounds)
     ]
     idle = [_idle_mebibytes([kind, *arguments], gateway) for _ in range(min(3, plan.rounds))]

@@ -11,7 +11,7 @@ from benchmarks.figures import Figure, Rounds, interleaved, ratios, spread, tabl
 from benchmarks.functions import NAMESPACE, WAITS
 from benchmarks.picture import Line
 from benchmarks.plan import Plan, Section
-from benchmarks.processes import Gateway, Measured, go_sdk, python, stub_gateway, wrk
+from benchmarks.processes import Gateway, Measured, go_program, python, stub_gateway, wrk
 
 OURS, CONTROL, ASYNCIO, GO = "ours, uvloop", "ours again (control)", "ours, asyncio", "Go SDK"
 ENGINE, AIOHTTP, WRK = "ours, in a run", "aiohttp, uvloop", "wrk (limit)"
@@ -102,7 +102,7 @@ def _clients(plan: Plan, gateway: Gateway, scenario: Scenario) -> dict[str, Call
     ours = partial(python, "ours", *secured, "--connections", max(64, connections))
     clients: dict[str, Callable[[], Measured]] = {OURS: ours, CONTROL: ours}
     if plan.go:
-        clients[GO] = partial(go_sdk, plan.go, *load, ca=ca)
+        clients[GO] = partial(go_program, plan.go, *load, ca=ca)
     if scenario == _MAIN:
         count = round(20_000 * plan.seconds)
         clients[ENGINE] = partial(

@@ -10,7 +10,7 @@ from functools import partial
 
 from benchmarks.figures import Figure, Rounds, interleaved, ratios, spread, table, values
 from benchmarks.plan import Plan, Section
-from benchmarks.processes import ROOT, Measured, go_sdk, python, stub_gateway
+from benchmarks.processes import ROOT, Measured, go_program, python, stub_gateway
 
 _FUNCTIONS = 10_000
 _TOPICS = 100_000
@@ -23,7 +23,7 @@ def refresh(plan: Plan) -> Section:
         ours = partial(python, "refresh", "--url", gateway.http)
         subjects: dict[str, Callable[[], Measured]] = {_OURS: ours, _CONTROL: ours}
         if plan.go:
-            subjects[_GO] = partial(go_sdk, plan.go, "--mode", "refresh", "--url", gateway.http)
+            subjects[_GO] = partial(go_program, plan.go, "--mode", "refresh", "--url", gateway.http)
         rounds = interleaved(subjects, plan.rounds)
     again = _figure(
         "refresh with 10,000 functions, 1 % of them changed", rounds, "again", "ms", 40, 25
@@ -43,7 +43,7 @@ def match(plan: Plan) -> Section:
     ours = partial(python, "match", "--topics", _TOPICS)
     subjects: dict[str, Callable[[], Measured]] = {_OURS: ours, _CONTROL: ours}
     if plan.go:
-        subjects[_GO] = partial(go_sdk, plan.go, "--mode", "match", "--topics", _TOPICS)
+        subjects[_GO] = partial(go_program, plan.go, "--mode", "match", "--topics", _TOPICS)
     rounds = interleaved(subjects, 1 if plan.quick else plan.rounds)
     section = Section(
         [

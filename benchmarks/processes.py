@@ -68,7 +68,7 @@ def python(module: str, *arguments: object) -> Measured:
 
 
 def build_go(folder: str) -> Path | None:
-    """The program that uses the Go connector SDK; None where there is no Go.
+    """The program that uses the Go connector SDK, beside the one that reads NATS; None without Go.
 
     Raises:
         ChildError: Go can't build it.
@@ -76,13 +76,12 @@ def build_go(folder: str) -> Path | None:
     go = shutil.which("go")
     if go is None:
         return None
-    program = Path(folder, "sdk")
-    _run([go, "build", "-o", str(program), "./sdk"], cwd=_GO)
-    return program
+    _run([go, "build", "-o", f"{folder}/", "./..."], cwd=_GO)
+    return Path(folder, "sdk")
 
 
-def go_sdk(program: Path, *arguments: object, ca: str | None = None) -> Measured:
-    """What the Go program prints."""
+def go_program(program: Path, *arguments: object, ca: str | None = None) -> Measured:
+    """What a Go program prints."""
     environment = {"SSL_CERT_FILE": ca} if ca else {}
     return _measured([str(program), *map(str, arguments)], environment)
 
