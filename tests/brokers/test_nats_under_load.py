@@ -159,7 +159,7 @@ async def test_a_killed_broker_costs_nothing_that_had_come(server, subject, tmp_
             client = await nats.connect(server.url, allow_reconnect=False)
             for each in range(events):
                 await client.publish(subject, b"%d" % each)
-            await client.close()
+            await client.drain()
             await gateway.wait_received(60 + 5 * number, within=20)
             await server.restarted()
             await eventually(lambda: not lost(gateway, events))
