@@ -81,7 +81,7 @@ async def test_a_killed_broker_loses_nothing(server, stream, tmp_path, number):
             settled = len(gateway.received)
             await server.restarted()
             await eventually(lambda: not lost(gateway, EVENTS))
-            while await left(server, stream):
+            while await left(server, stream):  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.02)
             await replica.stop()
         # The server writes acknowledgements down a little later, and so forgets some.
