@@ -175,6 +175,8 @@ async def test_a_consumer_that_cannot_be_used(server, jetstream, stream, config,
 async def test_what_goes_away_while_it_reads_is_told(server, jetstream, stream):
     async with opened(source(server, stream), (), 5) as reading:
         await reading.next(0.0)
+        while not (await jetstream.consumer_info(stream, "d")).num_waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         await jetstream.delete_consumer(stream, "d")
         with pytest.raises(SourceError, match=f"consumer d of stream {stream}"):
             await reading.next()
@@ -236,10 +238,10 @@ async def test_a_backoff_of_the_consumer_is_the_deadline(server, jetstream, stre
 async def test_what_waits_to_be_read_is_not_given_to_another(server, jetstream, stream):
     """Nobody reads for several times `ack_wait`; it was all fetched, and is told to be in work."""
     await publish(jetstream, stream, *(b"%d" % number for number in range(20)))
-    async with opened(source(server, stream, ack_wait=0.4), (), 5) as reading:
+    async with opened(source(server, stream, ack_wait=1.0), (), 5) as reading:
         await reading.take(1)
-        async with opened(source(server, stream, ack_wait=0.4), (), 5) as other:
-            await other.rest(1.5)
+        async with opened(source(server, stream, ack_wait=1.0), (), 5) as other:
+            await other.rest(2.5)
             assert [each.event.data for each in other.seen if each.event.data != b"0"] == []
 
 

@@ -49,10 +49,10 @@ async def publish(server, stream, numbers):
             await jetstream.publish(stream, b"%d" % number)
 
 
-def arguments(server, stream, *more):
+def arguments(server, stream, *more, ack_wait="1s"):
     return (
         "jetstream", "--url", server.url, "--stream", stream, "--durable", "load",
-        "--ack-wait", "1s", "--batch", "16",
+        "--ack-wait", ack_wait, "--batch", "16",
         "--max-in-flight", "16", "--max-unsettled", f"{UNSETTLED}", *more,
     )  # fmt: skip
 
@@ -143,7 +143,9 @@ async def test_joins_and_leaves_repeat_nothing(server, stream, tmp_path, times):
     events = 200 * times  # so that there is work throughout
     await publish(server, stream, range(events))
     async with slow_function(stream, seconds=0.1) as gateway:
-        async with replicas(tmp_path, gateway, arguments(server, stream)) as another:
+        async with replicas(
+            tmp_path, gateway, arguments(server, stream, ack_wait="30s")
+        ) as another:
             stays = await another()
             for _ in range(times):
                 comes = await another()
@@ -159,7 +161,9 @@ async def test_rolling_restarts_repeat_nothing(server, stream, tmp_path, times):
     events = 200 * times  # so that there is work throughout
     await publish(server, stream, range(events))
     async with slow_function(stream, seconds=0.1) as gateway:
-        async with replicas(tmp_path, gateway, arguments(server, stream)) as another:
+        async with replicas(
+            tmp_path, gateway, arguments(server, stream, ack_wait="30s")
+        ) as another:
             running = [await another(), await another()]
             for _ in range(times):
                 await running.pop(0).stop()

@@ -102,14 +102,6 @@ def check_nats(source: NatsSettings, kind: str) -> None:
             f"{kind}: user and password belong together; for example user: connector with "
             "password_file: /var/openfaas/secrets/nats-password"
         )
-    if source.creds_file is not None:
-        try:
-            source.creds_file.read_bytes()
-        except OSError as error:
-            raise ConfigError(
-                f"{kind}.creds_file is {source.creds_file}, which can't be read "
-                f"({error.strerror or error}); it must be what nsc generate creds writes"
-            ) from None
     ssl_context(source, kind)
 
 
@@ -299,6 +291,8 @@ def _refused(source: NatsSettings, inbox: Inbox, error: Exception) -> SourceErro
         inbox.fail("the server refuses user, password, token or key; are they right?")
     elif isinstance(error, TimeoutError):
         inbox.fail(f"no answer within {source.connect_timeout} s; is it a NATS server?")
+    elif isinstance(error, OSError) and error.filename is not None:
+        inbox.fail(f"can't read {error.filename} ({error.strerror}); is creds_file right?")
     elif isinstance(error, OSError | Error):
         inbox.fail(f"can't connect ({' '.join(str(error).split())}); is the server up?")
     else:

@@ -25,6 +25,7 @@ class NatsContract(SourceContract):
     library = "nats"
     pip_line = "pip install 'faas-connector[nats]'"
     patience = 8.0
+    topic = "contract"
 
     def source(self, url, **options):
         raise NotImplementedError
@@ -47,6 +48,7 @@ class NatsContract(SourceContract):
         return Subject(
             source=self.source(server.url),
             publish=publish,
+            topic=self.topic,
             interrupt=server.restarted,
             unreachable=self.source("nats://127.0.0.1:1", user="me", password=PASSWORD),
             address="127.0.0.1:1",
@@ -64,8 +66,10 @@ async def connection(server):
 
 
 class TestNats(NatsContract):
+    topic = "core"  # none of a stream, which would answer
+
     def source(self, url, **options):
-        return NatsSource(url=(url,), topics=("contract",), **options)
+        return NatsSource(url=(url,), topics=(self.topic,), **options)
 
     @pytest.fixture(autouse=True)
     async def sending(self):
