@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -66,7 +65,7 @@ PRAGMA journal_size_limit = 67108864;
 """
 
 
-def create(path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+def create(path: Path) -> None:
     """Make a database; there is either a whole one or none, whenever this ends."""
     new = path.with_name(f"{path.name}.new")
     for leftover in (new, new.with_name(f"{new.name}-journal")):
@@ -77,7 +76,7 @@ def create(path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
         # Larger than the usual 4096: fewer pages per group of events.
         connection.execute("PRAGMA page_size = 8192")
-        _migrate(connection, 0, migrations)
+        _migrate(connection, 0)
         connection.execute("PRAGMA journal_mode = WAL")
     new.replace(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -131,16 +130,16 @@ def open_database(path: Path, busy: float) -> sqlite3.Connection:
     return connection
 
 
-def migrate(path: Path, version: int, migrations: Sequence[str] = MIGRATIONS) -> None:
+def migrate(path: Path, version: int) -> None:
     """Bring an older database up to date."""
     with contextlib.closing(open_database(path, 5.0)) as connection:
-        _migrate(connection, version, migrations)
+        _migrate(connection, version)
         # So that the version stands in the file, where others look for it.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _migrate(connection: sqlite3.Connection, version: int, migrations: Sequence[str]) -> None:
-    for number, step in enumerate(migrations[version:], version + 1):
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    for number, step in enumerate(MIGRATIONS[version:], version + 1):
         try:
             connection.executescript(
                 f"BEGIN IMMEDIATE; {step}; PRAGMA application_id = {APPLICATION_ID}; "

@@ -449,7 +449,7 @@ class _Thread:
         """All of them; where that fails, and one of them may be why, each by itself."""
         try:
             return self._transaction(jobs)
-        except (sqlite3.Error, StoreError, OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, who asked must hear, and the thread live on
             if len(jobs) > 1 and is_of_one(error):
                 return [result for job in jobs for result in self._do_all([job])]
             failure = explained(error, self._path)

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from faas_connector.errors import (
     StoreVersionError,
 )
 from faas_connector.store import Entry, Query, Reason, State, StoreCounts
+from faas_connector.stores import schema
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.stores.sqlite import SqliteStore
 
@@ -444,6 +446,55 @@ async def test_a_database_that_another_process_holds_is_an_error_and_then_works(
         holder.execute("ROLLBACK")
         holder.close()
         await store.write([FULL])
+        assert (await store.counts()).dead == 1
+
+
+async def test_a_database_that_may_only_be_read_is_an_error_and_then_works(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        await store._do(lambda connection: connection.execute("PRAGMA query_only = ON"))
+        with pytest.raises(StoreError, match="it may only be read"):
+            await store.write([FULL])
+        await store.write([FULL])
+        assert (await store.counts()).dead == 1
+
+
+async def test_an_entry_that_cannot_be_written_spoils_no_other(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        too_large = msgspec.structs.replace(FULL, id=2**70)
+        wrong, good = await asyncio.gather(
+            store.write([too_large]), store.write([FULL]), return_exceptions=True
+        )
+        assert isinstance(wrong, StoreError)
+        assert ids(await store.select(Query())) == good
+
+
+async def test_an_older_version_is_brought_up_to_date_with_all_that_is_in_it(tmp_path, monkeypatch):
+    async with SqliteStore(tmp_path / "state") as store:
+        numbers = await store.write([FULL, journal(b"1")])
+    newer = (*schema.MIGRATIONS, "ALTER TABLE entries ADD COLUMN more TEXT")
+    monkeypatch.setattr(schema, "MIGRATIONS", newer)
+    async with SqliteStore(tmp_path / "state") as store:
+        assert ids(await store.select(Query())) == numbers[:1]
+        assert (await store.counts()).journal == 1
+        await store.write([FULL])
+    assert schema.version_of(store.path) == len(newer)
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("SELECT more FROM entries")
+    connection.close()
+
+
+async def test_a_step_to_a_newer_version_that_fails_changes_nothing(tmp_path, monkeypatch):
+    async with SqliteStore(tmp_path / "state") as store:
+        await store.write([FULL])
+    version = schema.version_of(store.path)
+    step = "ALTER TABLE entries ADD COLUMN more TEXT; ALTER TABLE nowhere ADD COLUMN more TEXT"
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+    with pytest.raises(StoreError):
+        async with SqliteStore(tmp_path / "state"):
+            pass
+    monkeypatch.undo()
+    assert schema.version_of(store.path) == version
+    async with SqliteStore(tmp_path / "state") as store:
         assert (await store.counts()).dead == 1
 
 
