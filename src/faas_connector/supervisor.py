@@ -7,14 +7,14 @@ import contextlib
 import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
 
 from faas_connector.config import ControllerConfig
 from faas_connector.dispatcher import Dispatcher
-from faas_connector.errors import ConfigError, ConnectorError, MissingExtraError
+from faas_connector.errors import ConfigError, ConnectorError, MissingExtraError, SourceError
 from faas_connector.event import Event
 from faas_connector.intake import Intake, Tracked
 from faas_connector.keeper import Keeper
@@ -218,7 +218,13 @@ class Supervisor:
             if not broken.done():
                 broken.set_exception(error)
 
-        async with self._source.open(session) as deliveries:
+        async with AsyncExitStack() as stack:
+            try:
+                deliveries = await self._open(session, stack)
+            except TimeoutError:
+                if not self._stopping.is_set():
+                    raise
+                return await self._finish()
             self.connected = True
             _log.info("source %s is open", self._source.name, extra={"source": self._source.name})
             self._intake.begin_session(give_up)
@@ -232,7 +238,7 @@ class Supervisor:
                 if broken.done():
                     broken.result()
                 if reading.done():
-                    reading.result()
+                    _raise_why(reading)
                 session.stopping.set()
                 return await self._drain(reading)
             finally:
@@ -242,6 +248,24 @@ class Supervisor:
                     broken.exception()
                 else:
                     broken.cancel()
+
+    async def _open(self, session: LiveSession, stack: AsyncExitStack) -> AsyncIterator[Delivery]:
+        """Open the source.
+
+        Raises:
+            TimeoutError: nothing is to be read any more; the source may hang for long.
+        """
+        async with asyncio.timeout(None) as opening:
+
+            async def give_up() -> None:
+                await self._stopping.wait()
+                opening.reschedule(asyncio.get_running_loop().time())
+
+            giving_up = asyncio.create_task(give_up(), name=f"stop opening {self._source.name}")
+            try:
+                return await stack.enter_async_context(self._source.open(session))
+            finally:
+                await _ended(giving_up)
 
     async def _read(self, session: LiveSession, deliveries: AsyncIterator[Delivery]) -> None:
         intake, dispatcher, stopping = self._intake, self._dispatcher, self._stopping
@@ -340,6 +364,14 @@ class Supervisor:
                 "source %s: could not extend the deadline of an event: %s",
                 self._source.name, error, extra={"source": self._source.name},
             )  # fmt: skip
+
+
+def _raise_why(reading: asyncio.Task[None]) -> None:
+    """Raise what ended it, if anything but its own end."""
+    if reading.cancelled():
+        # Nobody here did that: a library cancelled what it was waiting for.
+        raise SourceError("its reading was cancelled from inside")
+    reading.result()
 
 
 async def _ended(*tasks: asyncio.Future[Any]) -> None:

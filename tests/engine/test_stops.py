@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -14,7 +15,7 @@ from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import FAILING, OK, Answer, always
 from .loop import run
-from .world import World, function
+from .world import World, function, now
 
 INDIVIDUAL = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
 BY_POSITION = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, settling=Settling.BY_POSITION)
@@ -119,5 +120,60 @@ def test_what_could_not_be_acknowledged_is_written_down_though_the_drain_is_over
         world.check()
         world.check_complete()
         world.check_once()
+
+    run(main())
+
+
+class Unreachable:
+    """A source whose broker takes the connection, and never says a word."""
+
+    name = "unreachable"
+    traits = INDIVIDUAL
+
+    @asynccontextmanager
+    async def open(self, _session):
+        await asyncio.get_running_loop().create_future()
+        yield
+
+
+def test_a_source_that_cannot_be_opened_holds_up_no_stop():
+    async def main() -> None:
+        world = World([function("a")], [source := MemorySource()], others=[Unreachable()])
+        async with world.running():
+            world.publish(source, b"1")
+            await world.quiet()
+            begun = now()
+        assert now() - begun < 1.0
+        assert world.settled == [True]
+
+    run(main())
+
+
+class Cancelling(MemorySource):
+    """A source whose library cancels its first reading."""
+
+    def __init__(self) -> None:
+        super().__init__("cancelling")
+        self.readings = 0
+
+    @asynccontextmanager
+    async def open(self, session):
+        async with super().open(session) as deliveries:
+            self.readings += 1
+            yield self._cancelled() if self.readings == 1 else deliveries
+
+    async def _cancelled(self):
+        raise asyncio.CancelledError
+        yield
+
+
+def test_a_reading_that_its_library_cancels_is_begun_again_and_ends_no_run():
+    async def main() -> None:
+        world = World([function("a")], [source := Cancelling()])
+        async with world.running():
+            world.publish(source, b"1")
+            await world.quiet()
+        assert source.readings == 2
+        world.check_complete()
 
     run(main())

@@ -183,6 +183,8 @@ class World:
     timeouts: Timeouts = _TIMEOUTS
     options: dict[str, Any] = field(default_factory=dict)
     store: SlowStore | None = field(default_factory=SlowStore)
+    others: list[Any] = field(default_factory=list)
+    """Sources without a broker in memory."""
 
     def __post_init__(self) -> None:
         self.gateway = Gateway(self.behave)
@@ -261,9 +263,8 @@ class World:
         self.gateway.process += 1
         client: Any = self.gateway
         invoker = Invoker(client, self.config, lambda _: None, lambda: self.builder.map)
-        return Engine(
-            self.sources, self.config, client, self.builder, invoker, self.store, clock=now
-        )
+        sources = [*self.sources, *self.others]
+        return Engine(sources, self.config, client, self.builder, invoker, self.store, clock=now)
 
     async def until(self, predicate: Callable[[], object], within: float = _LONG) -> None:
         """Let virtual time pass until something is so."""
