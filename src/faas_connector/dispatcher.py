@@ -347,11 +347,13 @@ class Dispatcher:
         tracked.entry_id = entry_id
         tracked.intake.journal(tracked)
         self.keeping.held.add(entry_id)
-        tracked.key = (tracked.source, journal_position(entry_id))
-        tracked.is_told = True
-        await tracked.delivery.ack()
-        self.settler.acked += 1
-        return await self._deliver_to_all(tracked)
+        key, tracked.key = tracked.key, (tracked.source, journal_position(entry_id))
+        try:
+            await self.settler.accept(tracked)
+            return await self._deliver_to_all(tracked)
+        finally:
+            if key is not None:
+                self._in_hand.pop(key, None)
 
     async def _unmatched(self, tracked: Tracked) -> bool | None:
         """Nobody asks for it: whether its source is to be told; None to look again at once."""

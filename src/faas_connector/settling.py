@@ -101,12 +101,7 @@ class Settler:
             await self._come_again(covered)
             raise
         except Exception as error:
-            self.not_acked += len(covered)
-            _log.warning(
-                "%s: could not acknowledge %s (%s: %s); it may come again, and is not called again",
-                last.intake.name, last.delivery.position or "an event", type(error).__name__, error,
-                extra={"source": last.intake.name, "position": last.delivery.position},
-            )  # fmt: skip
+            self._report(covered, error)
             if _is_held_by(handle, last):
                 await self._come_again(covered)
         else:
@@ -117,6 +112,25 @@ class Settler:
                 if _is_held_by(handle, last):
                     each.is_told = True
                     self._release(each)
+
+    async def accept(self, tracked: Tracked) -> None:
+        """It is in the journal, and delivered from there, whether its broker can be told or not."""
+        tracked.is_told = True
+        try:
+            await tracked.delivery.ack()
+        except Exception as error:
+            self._report([tracked], error)
+        else:
+            self.acked += 1
+
+    def _report(self, covered: Sequence[Tracked], error: Exception) -> None:
+        last = covered[-1]
+        self.not_acked += len(covered)
+        _log.warning(
+            "%s: could not acknowledge %s (%s: %s); it may come again, and is not called again",
+            last.intake.name, last.delivery.position or "an event", type(error).__name__, error,
+            extra={"source": last.intake.name, "position": last.delivery.position},
+        )  # fmt: skip
 
     async def lose_session(self, intake: Intake) -> None:
         """Remember what is finished, and can't be acknowledged any more: it comes again."""

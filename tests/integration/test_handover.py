@@ -4,6 +4,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from faas_connector import Controller, ControllerConfig, Event, Limits, RetryPolicy
+from faas_connector.errors import SourceError
 from faas_connector.handover import HandOver
 from faas_connector.outcome import Kind
 from faas_connector.source import Delivery, Guarantee, Once, SourceTraits
@@ -105,6 +106,23 @@ async def test_what_was_just_journalled_is_not_looked_up():
                 assert await source.push(Pushed(once=Once(key, 60.0))) == ["ack"]
         assert len(gateway.received) == 3
     assert store.looked_up == 0
+
+
+class Unheard(Pushed):
+    __slots__ = ()
+
+    async def ack(self):
+        await super().ack()
+        raise SourceError("nobody is there to hear it")
+
+
+async def test_what_is_journalled_is_delivered_though_its_source_hears_nothing_of_it():
+    source, store = PushSource(journal=True), MemoryStore()
+    async with LocalGateway(functions=[one()]) as gateway:
+        async with running(source, gateway, store):
+            assert await source.push(Unheard()) == ["ack"]
+            await gateway.wait_received(1)
+        assert (await store.counts()).journal == 0
 
 
 async def test_one_that_was_refused_is_not_known():
