@@ -42,7 +42,7 @@ MUTANTS = (
     ),
     Mutant(
         "a success is repeated after its session was lost", "dispatcher.py",
-        "if self.settler.was_finished(tracked.key):", "if False:",
+        "if self.settler.was_finished(key):", "if False:",
     ),
     Mutant(
         "acknowledged before all verdicts are safe", "dispatcher.py",

@@ -101,23 +101,25 @@ class Dispatcher:
         self.keeping.counts.read += 1
         self.keeping.sources[intake.name].read += 1
         position = delivery.position
+        key = None
         if position is not None:
-            running = self._in_hand.get((intake.name, position))
+            key = intake.name, position
+            running = self._in_hand.get(key)
             if running is not None:
                 self._begin_again(running, delivery)
                 return
         event = from_outside(delivery.event)
         if intake.cloudevents:
             event = as_cloudevent(event, source=intake.name, position=position)
-        tracked = Tracked(intake, delivery, event, self._clock(), intake.name, position)
+        tracked = Tracked(intake, delivery, event, self._clock(), intake.name, key)
         if event.time is not None:
             intake.last_time = event.time, tracked.first
         self._take(tracked, delivery)
         # What comes from the store is not in hand in this sense: a redelivery of the same event may
         # be about other functions, and finds in the store what is kept of it.
-        if tracked.key is not None:
-            self._in_hand[tracked.key] = tracked
-            if self.settler.was_finished(tracked.key):
+        if key is not None:
+            self._in_hand[key] = tracked
+            if self.settler.was_finished(key):
                 self.keeping.counts.redelivered += 1
                 self._start(tracked, self.settler.settle(tracked))
                 return
@@ -126,7 +128,33 @@ class Dispatcher:
             self._start(tracked, self.journal.put_off(tracked))
             return
         self._match(tracked)
-        self._start(tracked, self._deliver(tracked))
+        if self._is_plain(tracked):
+            self._begin_plain(tracked)
+        else:
+            self._start(tracked, self._deliver(tracked))
+
+    @staticmethod
+    def _is_plain(tracked: Tracked) -> bool:
+        """Whether it is new and for one function, and has to wait for nobody: the usual case."""
+        delivery = tracked.delivery
+        return (
+            len(tracked.functions) == 1
+            and (delivery.redelivered is False or tracked.key is None)
+            and tracked.tickets is None
+            and not delivery.damage
+            and not tracked.intake.traits.journal
+        )
+
+    def _begin_plain(self, tracked: Tracked) -> None:
+        """Deliver it once the limiter has a place for its call; until then it needs no task."""
+        self.keeping.sources[tracked.source].matched += 1
+        function = tracked.functions[0]
+        pending = Pending(function, tracked.event, self._call_id(tracked, function), tracked.first)
+        tracked.open.append(pending)
+        tracked.intake.running[tracked] = None
+        tracked.turn = turn = _Turn(self, tracked, pending)
+        invoker = self._invoker
+        invoker.limiter.enter_later(function, invoker.terms(function).concurrency, turn)
 
     def begin_entry(self, intake: Intake, entry: Entry) -> None:
         """Deliver what the store had kept."""
@@ -136,7 +164,8 @@ class Dispatcher:
         if entry.function is None and position is None:
             position = journal_position(entry.id)
         delivery = Delivery(entry.event, position=position, redelivered=True)
-        tracked = Tracked(intake, delivery, entry.event, entry.first, entry.source, position)
+        key = None if position is None else (entry.source, position)
+        tracked = Tracked(intake, delivery, entry.event, entry.first, entry.source, key)
         intake.take(tracked)
         if entry.function is None:
             tracked.entry_id = entry.id
@@ -165,11 +194,10 @@ class Dispatcher:
             self._take(running, delivery)
             return
         # The old handle is settled, or about to be, and this one is no concern of its task.
-        again = Tracked(
-            intake, delivery, running.event, running.first, running.source, delivery.position
-        )
+        key = intake.name, delivery.position or ""
+        again = Tracked(intake, delivery, running.event, running.first, running.source, key)
         self._take(again, delivery)
-        self._in_hand[intake.name, delivery.position or ""] = again
+        self._in_hand[key] = again
         self._start(again, self.settler.settle(again))
 
     def _take(self, tracked: Tracked, delivery: Delivery) -> None:
@@ -212,28 +240,48 @@ class Dispatcher:
 
     async def _bordered(self, tracked: Tracked, work: Coroutine[Any, Any, None]) -> None:
         """The border of an event's task: what nobody foresaw ends here, and is settled nowhere."""
-        intake = tracked.intake
         try:
             await work
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
-            _log.exception(
-                "%s: an event could not be delivered; it is left unsettled", tracked.source,
-                extra={"source": tracked.source, "position": tracked.delivery.position},
-            )  # fmt: skip
-            intake.release(tracked)
-            if tracked.line is not None and not tracked.line.is_over:
-                intake.broken(error)  # nothing behind it could be acknowledged
+            _give_up(tracked, error)
         finally:
-            if tracked.tickets:
-                for ticket in tracked.tickets.values():
-                    ticket.leave(parked=0)
-            # What is finished may have to wait until an earlier event is acknowledged.
-            if not (tracked.is_taken and tracked.is_finished):
-                self._forget(tracked)
-            intake.ended(tracked)
-            tracked.delivery.ended()
+            self._ended(tracked)
+
+    def begin_carrying(self, tracked: Tracked, pending: Pending) -> None:
+        """Begin the task of a plain event: its call was let in."""
+        carrying = self._carry(tracked, pending)
+        tracked.task = self._loop.create_task(carrying, name="delivery")
+
+    async def _carry(self, tracked: Tracked, pending: Pending) -> None:
+        """Deliver a plain event whose call was let in; the border of its task, too."""
+        tracked.turn = None
+        try:
+            verdict = await self._pursuit.verdict(pending, is_admitted=True)
+            if not self.keeping.keep_at_once(tracked, pending, verdict):
+                await self.keeping.keep(tracked, pending, verdict)
+            await self.settler.settle(tracked)
+        except Exception as error:
+            _give_up(tracked, error)
+        finally:
+            self._ended(tracked)
+
+    def never_carried(self, tracked: Tracked, pending: Pending) -> None:
+        """It is not to be called any more; its task, if there is one, never began."""
+        tracked.turn = None
+        if tracked.task is not None:
+            self._invoker.limiter.leave(pending.function)
+        self._ended(tracked)
+
+    def _ended(self, tracked: Tracked) -> None:
+        """Nothing runs for it any more, whatever became of it."""
+        if tracked.tickets:
+            for ticket in tracked.tickets.values():
+                ticket.leave(parked=0)
+        # What is finished may have to wait until an earlier event is acknowledged.
+        if not (tracked.is_taken and tracked.is_finished):
+            self._forget(tracked)
+        tracked.intake.ended(tracked)
+        tracked.delivery.ended()
 
     def _forget(self, tracked: Tracked) -> None:
         key = tracked.key
@@ -377,3 +425,38 @@ class Dispatcher:
         if not tracked.remembers:
             tracked.remembers = True
             await self.settler.remember([tracked])
+
+
+class _Turn:
+    """A plain event's place in the limiter's line: its task begins when it is let in."""
+
+    __slots__ = ("_dispatcher", "_is_over", "_pending", "_tracked")
+
+    def __init__(self, dispatcher: Dispatcher, tracked: Tracked, pending: Pending) -> None:
+        self._dispatcher = dispatcher
+        self._tracked = tracked
+        self._pending = pending
+        self._is_over = False
+
+    def done(self) -> bool:
+        return self._is_over
+
+    def set_result(self, _result: None, /) -> None:
+        self._is_over = True
+        self._dispatcher.begin_carrying(self._tracked, self._pending)
+
+    def give_up(self) -> None:
+        """It is not to be called any more."""
+        self._is_over = True
+        self._dispatcher.never_carried(self._tracked, self._pending)
+
+
+def _give_up(tracked: Tracked, error: Exception) -> None:
+    """Leave it unsettled: nobody foresaw this."""
+    _log.error(
+        "%s: an event could not be delivered; it is left unsettled", tracked.source,
+        exc_info=error, extra={"source": tracked.source, "position": tracked.delivery.position},
+    )  # fmt: skip
+    tracked.intake.release(tracked)
+    if tracked.line is not None and not tracked.line.is_over:
+        tracked.intake.broken(error)  # nothing behind it could be acknowledged

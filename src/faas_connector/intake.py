@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cached_property
+from typing import Protocol
+
+import msgspec
 
 from faas_connector.config import Limits
 from faas_connector.event import Event
@@ -16,76 +19,57 @@ from faas_connector.pursuit import Pending
 from faas_connector.source import Delivery, Settling, SourceTraits
 
 
-class Tracked:
+class Turn(Protocol):
+    """An event's place in the limiter's line, until its task has begun."""
+
+    def give_up(self) -> None:
+        """It is not to be called any more."""
+        ...
+
+
+class Tracked(msgspec.Struct, eq=False):
     """An event from reading to settling."""
 
-    __slots__ = (
-        "deadline_at",
-        "delivery",
-        "detaching",
-        "entry_id",
-        "event",
-        "first",
-        "functions",
-        "intake",
-        "is_finished",
-        "is_journalled",
-        "is_taken",
-        "is_told",
-        "keeping",
-        "key",
-        "line",
-        "open",
-        "remembers",
-        "size",
-        "source",
-        "succeeded",
-        "task",
-        "tickets",
-    )
+    intake: Intake
+    delivery: Delivery
+    event: Event
+    first: float
+    """When it was read, in seconds since the epoch."""
+    source: str
+    key: tuple[str, str] | None
+    """Source and position; None where the broker gives none."""
+    functions: list[FunctionName] = []
+    tickets: dict[FunctionName, Ticket] | None = None
+    open: list[Pending] = []
+    """What has no verdict yet that is safe."""
+    keeping: int = 0
+    """How many verdicts are being made safe."""
+    detaching: asyncio.Task[None] | None = None
+    """Until what is open has been parked, and its broker told."""
+    succeeded: list[Pending] = []
+    entry_id: int = 0
+    """Its entry in the store, for all functions that match."""
+    remembers: bool = False
+    """Whether successes are to be written down as they come."""
+    is_journalled: bool = False
+    """Whether it is in the journal, and being delivered from memory."""
+    is_told: bool = False
+    """Whether its broker was told, or can't be told any more."""
+    is_finished: bool = False
+    """Whether each function has a verdict that is safe."""
+    is_taken: bool = False
+    """Whether it counts as unsettled."""
+    line: Line | None = None
+    """Where it is acknowledged by position."""
+    deadline_at: float | None = None
+    task: asyncio.Task[None] | None = None
+    turn: Turn | None = None
+    """Until its task has begun, where that waits for its turn."""
 
-    def __init__(
-        self,
-        intake: Intake,
-        delivery: Delivery,
-        event: Event,
-        first: float,
-        source: str,
-        position: str | None,
-    ) -> None:
-        self.intake = intake
-        self.source = source
-        self.delivery = delivery
-        self.event = event
-        self.first = first
-        self.key = None if position is None else (source, position)
-        """Source and position; None where the broker gives none."""
-        self.size = len(event.data)
-        self.functions: list[FunctionName] = []
-        self.tickets: dict[FunctionName, Ticket] | None = None
-        self.open: list[Pending] = []
-        """What has no verdict yet that is safe."""
-        self.keeping = 0
-        """How many verdicts are being made safe."""
-        self.detaching: asyncio.Task[None] | None = None
-        """Until what is open has been parked, and its broker told."""
-        self.succeeded: list[Pending] = []
-        self.entry_id = 0
-        """Its entry in the store, for all functions that match."""
-        self.remembers = False
-        """Whether successes are to be written down as they come."""
-        self.is_journalled = False
-        """Whether it is in the journal, and being delivered from memory."""
-        self.is_told = False
-        """Whether its broker was told, or can't be told any more."""
-        self.is_finished = False
-        """Whether each function has a verdict that is safe."""
-        self.is_taken = False
-        """Whether it counts as unsettled."""
-        self.line: Line | None = None
-        """Where it is acknowledged by position."""
-        self.deadline_at: float | None = None
-        self.task: asyncio.Task[None] | None = None
+    @property
+    def size(self) -> int:
+        """Bytes that it counts."""
+        return len(self.event.data)
 
     @property
     def is_settling(self) -> bool:
@@ -148,7 +132,8 @@ class Intake:
         """Of the last event that has one, and when it was read."""
         self.broken: Callable[[Exception], None] = lambda _: None
         self._emptier: tuple[int, Callable[[], None]] | None = None
-        self._limits = limits
+        self._most = limits.max_unsettled
+        self._most_bytes = limits.max_unsettled_bytes
         self._changed: list[asyncio.Future[None]] = []
 
     def begin_session(self, broken: Callable[[Exception], None]) -> None:
@@ -189,15 +174,12 @@ class Intake:
     @property
     def max_unsettled(self) -> int:
         """Events that may be in hand."""
-        return self._limits.max_unsettled
+        return self._most
 
     @property
     def has_room(self) -> bool:
         """Whether a further event may be read."""
-        return (
-            self.unsettled < self._limits.max_unsettled
-            and self.unsettled_bytes < self._limits.max_unsettled_bytes
-        )
+        return self.unsettled < self._most and self.unsettled_bytes < self._most_bytes
 
     def take(self, tracked: Tracked) -> None:
         """It was read; it is counted once, however often it comes while it is in hand."""
@@ -229,7 +211,7 @@ class Intake:
     @property
     def is_writing_too_many(self) -> bool:
         """Whether the journal has to write some, before a further event may be read."""
-        return self.unsettled - self.journalled >= self._limits.max_unsettled
+        return self.unsettled - self.journalled >= self._most
 
     def journal(self, tracked: Tracked) -> None:
         """It is in the journal."""

@@ -123,10 +123,17 @@ class Keeping:
         tracked.open.remove(pending)
         tracked.keeping -= 1
         tracked.intake.tell()
-        outcome, response = pending.outcome, pending.response
-        tracked.delivery.concluded(
-            outcome.kind if outcome else Kind.ABSENT, response.status if response else None
-        )
+        _conclude(tracked, pending)
+
+    def keep_at_once(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> bool:
+        """The same, where there is nothing to wait for; whether there wasn't."""
+        is_written = tracked.remembers or tracked.detaching is not None or pending.entry_id
+        if verdict.fate is not Fate.SUCCEEDED or is_written:
+            return False
+        tracked.succeeded.append(pending)
+        tracked.open.remove(pending)
+        _conclude(tracked, pending)
+        return True
 
     async def _end_entry(self, tracked: Tracked, pending: Pending) -> None:
         """Its entry is done with; where it may be redelivered, the verdict takes its place."""
@@ -274,6 +281,13 @@ class Keeping:
         self.held.discard(tracked.entry_id)
         tracked.intake.release(tracked)
         return False
+
+
+def _conclude(tracked: Tracked, pending: Pending) -> None:
+    outcome, response = pending.outcome, pending.response
+    tracked.delivery.concluded(
+        outcome.kind if outcome else Kind.ABSENT, response.status if response else None
+    )
 
 
 async def _rejected(tracked: Tracked, pending: Pending) -> bool:

@@ -75,12 +75,15 @@ class Leaving:
 
     async def abort(self, intake: Intake) -> list[Tracked]:
         """Stop all that runs, and leave it unsettled; what that was."""
-        left = [tracked for tracked in intake.running if tracked.task is not None]
+        left = [*intake.running]
         tasks = [task for each in left for task in (each.task, each.detaching) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for tracked in left:
+            if tracked.turn is not None:
+                tracked.turn.give_up()
         return left
 
     async def hand_back(self, intake: Intake) -> None:

@@ -5,10 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from functools import cached_property
+from typing import Protocol
 
 from faas_connector.names import FunctionName
 
-_Queue = deque[asyncio.Future[None]]
+
+class Waiting(Protocol):
+    """Who waits to be let in: a future, or whatever is to begin then."""
+
+    def done(self) -> bool:
+        """Whether it was let in, or waits no longer."""
+        ...
+
+    def set_result(self, result: None, /) -> None:
+        """It is let in."""
+        ...
+
+
+_Queue = deque[Waiting]
 
 
 class Limiter:
@@ -50,22 +64,33 @@ class Limiter:
             function: whose call it is.
             concurrency: calls of this function that may run at a time.
         """
-        if self._free and self._has_room(function, concurrency):
-            self._let_in(function)
+        if self._may_enter(function, concurrency):
             return None
         waiting: asyncio.Future[None] = self._loop.create_future()
+        self._wait(function, concurrency, waiting)
+        return waiting
+
+    def enter_later(self, function: FunctionName, concurrency: int, waiting: Waiting) -> None:
+        """Like `enter`, but `waiting` is told in either case; now, if it is let in now."""
+        if self._may_enter(function, concurrency):
+            waiting.set_result(None)
+        else:
+            self._wait(function, concurrency, waiting)
+
+    def _wait(self, function: FunctionName, concurrency: int, waiting: Waiting) -> None:
         known = self._queues.get(function)
         if known is not None and known[0] == concurrency and known[1]:
             known[1].append(waiting)  # it has its turn, or has no room
-            return waiting
+            return
         queue: _Queue = deque() if known is None else known[1]
         self._queues[function] = (concurrency, queue)
         queue.append(waiting)
         self._line_up(function)
-        return waiting
 
     def leave(self, function: FunctionName) -> None:
         """A call that was let in has ended."""
+        if len(self._queues) == 1 and not self._free and self._gives_way(function):
+            return
         self._free += 1
         running = self._running[function] - 1
         if running:
@@ -76,12 +101,32 @@ class Limiter:
             self._line_up(function)
             self._admit()
 
+    def _gives_way(self, function: FunctionName) -> bool:
+        """Whether another call of it took its place at once: nobody else waits."""
+        concurrency, queue = self._queues.get(function, (0, ()))
+        if not queue or self._running[function] > concurrency:
+            return False
+        waiting = queue.popleft()
+        if not queue:
+            self._queues.clear()
+            self._turns.clear()
+        if waiting.done():
+            return False
+        waiting.set_result(None)
+        return True
+
     def give_up(self, function: FunctionName, waiting: asyncio.Future[None]) -> None:
         """Whoever awaited `waiting` was cancelled."""
         if waiting.done() and not waiting.cancelled():
             self.leave(function)
         else:
             waiting.cancel()
+
+    def _may_enter(self, function: FunctionName, concurrency: int) -> bool:
+        if self._free and self._has_room(function, concurrency):
+            self._let_in(function)
+            return True
+        return False
 
     def _has_room(self, function: FunctionName, concurrency: int) -> bool:
         return concurrency >= self._max or self._running.get(function, 0) < concurrency

@@ -133,29 +133,30 @@ class Pursuit:
         self._without_queue: set[FunctionName] = set()
 
     async def verdict(
-        self, pending: Pending, waits: Callable[[], Awaitable[None]] | None = None
+        self,
+        pending: Pending,
+        waits: Callable[[], Awaitable[None]] | None = None,
+        *,
+        is_admitted: bool = False,
     ) -> Verdict:
         """Call until there is a verdict.
 
         Args:
             pending: the event and the function; what happens is written into it.
             waits: awaited before a wait of more than a second.
+            is_admitted: whether the limiter has let its first call in.
         """
         function = pending.function
         while True:
-            if self._map().contract(function) is None:
-                if not self._map().is_missing(function):
-                    self._health.forget(function)
-                    return _REMOVED
-                decision = self._wait(_MISSING_WAIT, Reason.ABSENT)
-            elif not self._health.may_call(function):
-                # Without a store nothing is ever paused.
-                return Verdict(Fate.PARK, Reason.PAUSED, self._clock())
-            elif (verdict := await self._call(pending)) is None:
+            decision = self._obstacle(function)
+            if decision is None:
+                decision = await self._call(pending, is_admitted=is_admitted)
+            elif is_admitted:
+                self._invoker.limiter.leave(function)
+            is_admitted = False
+            if decision is None:
                 continue
-            else:
-                decision = verdict
-            if decision.fate is not Fate.PARK:
+            if decision.fate is not Fate.PARK or decision.reason is Reason.PAUSED:
                 return decision
             wait = decision.due - self._clock()
             if wait > self._park_after:
@@ -164,14 +165,28 @@ class Pursuit:
                 await waits()
             await asyncio.sleep(max(0.0, decision.due - self._clock()))
 
-    async def _call(self, pending: Pending) -> Verdict | None:
+    def _obstacle(self, function: FunctionName) -> Verdict | None:
+        """Why it is not to be called now; None where it is."""
+        topic_map = self._map()
+        if topic_map.contract(function) is None:
+            if topic_map.is_missing(function):
+                return self._wait(_MISSING_WAIT, Reason.ABSENT)
+            self._health.forget(function)
+            return _REMOVED
+        if not self._health.may_call(function):
+            # Without a store nothing is ever paused.
+            return Verdict(Fate.PARK, Reason.PAUSED, self._clock())
+        return None
+
+    async def _call(self, pending: Pending, *, is_admitted: bool) -> Verdict | None:
         """One call, and what follows from it; None means: at once again."""
         function = pending.function
         invoker = self._invoker
         terms = invoker.terms(function)
-        waiting = invoker.limiter.enter(function, terms.concurrency)
-        if waiting is not None:
-            await invoker.wait_for_turn(function, waiting)
+        if not is_admitted:
+            waiting = invoker.limiter.enter(function, terms.concurrency)
+            if waiting is not None:
+                await invoker.wait_for_turn(function, waiting)
         if self._gate.is_closed:
             invoker.limiter.leave(function)
             await self._gate.opened()

@@ -257,6 +257,8 @@ class World:
             if not each.done() and not each.get_name().startswith(SCENARIO)
         ]
         assert not left, f"left behind: {left}"
+        limiter = engine.pursuit._invoker.limiter
+        assert (limiter.in_flight, limiter.waiting) == (0, 0)
         assert unforeseen.found == []
 
     def _engine(self) -> Engine:
