@@ -38,7 +38,7 @@ MUTANTS = (
     ),
     Mutant(
         "a redelivery repeats what the store knows to be done", "dispatcher.py",
-        "functions = [function for function in functions if function not in known]", "pass",
+        "functions = tuple(function for function in functions if function not in known)", "pass",
     ),
     Mutant(
         "a success is repeated after its session was lost", "dispatcher.py",

@@ -205,6 +205,7 @@ class Dispatcher:
         tracked.delivery = delivery
         if delivery.deadline is not None:
             tracked.deadline_at = self._loop.time() + delivery.deadline
+            tracked.intake.has_deadlines.set()
         tracked.intake.take(tracked)
         tracked.intake.place(tracked)
 
@@ -218,9 +219,11 @@ class Dispatcher:
         if missing := topic_map.match_missing(topic):
             contracts += missing
         only = tracked.delivery.function
-        tracked.functions = [
-            contract.name for contract in contracts if only is None or contract.name == only
-        ]
+        if len(contracts) == 1 and only is None:
+            tracked.functions = (contracts[0].name,)
+        else:
+            names = (contract.name for contract in contracts)
+            tracked.functions = tuple(name for name in names if only is None or name == only)
         key = tracked.event.key
         if key is not None:
             for function in tracked.functions:
@@ -315,7 +318,7 @@ class Dispatcher:
         self.keeping.sources[tracked.source].matched += 1
         functions = tracked.functions
         if known:
-            functions = [function for function in functions if function not in known]
+            functions = tuple(function for function in functions if function not in known)
         tracked.open = [
             Pending(function, tracked.event, self._call_id(tracked, function), tracked.first)
             for function in functions

@@ -38,7 +38,7 @@ class Tracked(msgspec.Struct, eq=False):
     source: str
     key: tuple[str, str] | None
     """Source and position; None where the broker gives none."""
-    functions: list[FunctionName] = []
+    functions: tuple[FunctionName, ...] = ()
     tickets: dict[FunctionName, Ticket] | None = None
     open: list[Pending] = []
     """What has no verdict yet that is safe."""
@@ -130,6 +130,8 @@ class Intake:
         """How many of the unsettled are in the journal."""
         self.last_time: tuple[datetime, float] | None = None
         """Of the last event that has one, and when it was read."""
+        self.has_deadlines = asyncio.Event()
+        """Set by the first event that has one."""
         self.broken: Callable[[Exception], None] = lambda _: None
         self._emptier: tuple[int, Callable[[], None]] | None = None
         self._most = limits.max_unsettled

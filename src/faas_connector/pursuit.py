@@ -201,24 +201,24 @@ class Pursuit:
         except ConfigError as error:
             pending.outcome = Outcome(Kind.REFUSED, str(error))
             return Verdict(Fate.DEAD, Reason.UNREADABLE)
-        outcome = self._outcome(response, pending.mode, invoker.terms(function))
-        pending.response, pending.outcome = response, outcome
-        if outcome.succeeded:
-            if outcome is DELIVERED:
+        pending.response = response
+        if response.ok:
+            if pending.mode is Invocation.SYNC:
+                pending.outcome = DELIVERED
                 self.counts.delivered += 1
             else:
+                pending.outcome = ACCEPTED
                 self.counts.accepted += 1
             self._health.answered(function)
             return _SUCCEEDED
-        return await self._after_failure(pending, outcome)
+        pending.outcome = self._outcome(response, pending.mode, invoker.terms(function))
+        return await self._after_failure(pending, pending.outcome)
 
     def _outcome(self, response: InvokerResponse, mode: Invocation, terms: Terms) -> Outcome:
         status = response.status
         if status is None:
             assert response.error is not None  # noqa: S101
             return outcome_of_error(response.error)
-        if 200 <= status <= 299:
-            return DELIVERED if mode is Invocation.SYNC else ACCEPTED
         return outcome_of(
             mode,
             status,

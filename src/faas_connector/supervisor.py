@@ -327,6 +327,7 @@ class Supervisor:
     async def _sweep(self) -> None:
         """Extend the deadlines of what is in hand, or put it where there is none."""
         loop = asyncio.get_running_loop()
+        await self._intake.has_deadlines.wait()
         while True:
             deadlines = [
                 each.delivery.deadline
