@@ -114,6 +114,21 @@ def once_entry(source: str, key: str, now: float, until: float) -> Entry:
     )
 
 
+def finished(entry: Entry, until: float) -> Entry:
+    """What is left of an entry that is done with, where its event may come again."""
+    return Entry(
+        id=entry.id,
+        state=State.DONE,
+        source=entry.source,
+        position=entry.position,
+        function=entry.function,
+        event=None,
+        due=until,
+        first=entry.first,
+        last=entry.last,
+    )
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Which entries are meant: all that every given field fits."""
 
@@ -198,6 +213,13 @@ class Store(Protocol):
 
         Raises:
             StoreFullError: as `write`.
+        """
+        ...
+
+    async def finish(self, ids: Sequence[int], *, until: float) -> None:
+        """Make entries of functions DONE until then; of these nothing is kept but whose they were.
+
+        An id that is not there is passed over.
         """
         ...
 

@@ -38,7 +38,7 @@ class Shelf(Protocol):
     async def settle(
         self, done: Sequence[Entry], failed: Sequence[Entry], left: Sequence[Entry]
     ) -> None:
-        """Write down what became of entries, all or none: done, failed again, or not touched."""
+        """Write down what became of entries: done, failed again, or not touched."""
         ...
 
     def holds(self, entry: Entry) -> bool:

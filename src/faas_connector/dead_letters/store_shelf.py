@@ -80,10 +80,12 @@ class StoreShelf:
     ) -> None:
         """Remove, replace or release them; where it may be redelivered, a verdict is kept."""
         due = self._clock() + VERDICT_SECONDS
-        verdicts = [_verdict(entry, due) for entry in done if is_of_broker(entry.position)]
+        verdicts = [entry.id for entry in done if is_of_broker(entry.position)]
         removes = [entry.id for entry in done if not is_of_broker(entry.position)]
-        if verdicts or failed or removes:
-            await self._store.write([*verdicts, *failed], removes)
+        if verdicts:
+            await self._store.finish(verdicts, until=due)
+        if failed or removes:
+            await self._store.write(failed, removes)
         if left:
             await self._store.release([entry.id for entry in left])
         self._let_go([*done, *failed, *left])
@@ -119,18 +121,3 @@ class StoreShelf:
         ids = [entry.id for entry in entries]
         self._held.difference_update(ids)
         self._taken.difference_update(ids)
-
-
-def _verdict(entry: Entry, due: float) -> Entry:
-    return Entry(
-        id=entry.id,
-        state=State.DONE,
-        source=entry.source,
-        position=entry.position,
-        function=entry.function,
-        event=None,
-        call_id=entry.call_id,
-        due=due,
-        first=entry.first,
-        last=entry.last,
-    )

@@ -9,7 +9,7 @@ import msgspec
 
 from faas_connector.errors import StoreError, StoreFullError
 from faas_connector.names import FunctionName
-from faas_connector.store import Entry, Query, State, StoreCounts, fits, once_entry
+from faas_connector.store import Entry, Query, State, StoreCounts, finished, fits, once_entry
 from faas_connector.stores.codec import journal_bytes
 
 
@@ -68,6 +68,12 @@ class MemoryStore:
         ):
             return None
         return (await self.write([entry, remembered]))[0]
+
+    async def finish(self, ids: Sequence[int], *, until: float) -> None:
+        """Make entries of functions DONE until then; see `Store.finish`."""
+        self._check()
+        found = [self._entries[number] for number in ids if number in self._entries]
+        await self.write([finished(entry, until) for entry in found])
 
     def _stored(self, entry: Entry, number: int) -> Entry:
         before = self._entries.get(number)

@@ -45,6 +45,11 @@ _STANDING = ("state", "source", "position", "name", "namespace", "ordered", "due
 _UPDATE = f"UPDATE entries SET {', '.join(f'{each} = ?' for each in _STANDING)} WHERE id = ?"  # noqa: S608 - constants
 _HAS_KEY = "SELECT 1 FROM entries WHERE source = ? AND position = ? AND due > ? LIMIT 1"
 _IDS = "(SELECT value FROM json_each(?))"
+_FINISH = f"""
+    UPDATE entries SET state = 3, due = ?, size = 0, ordered = 0, topic = NULL, key = NULL,
+    reason = NULL, rest = NULL, head = NULL, data = NULL WHERE id IN {_IDS}
+"""  # noqa: S608 - constants
+_CLAIM = "INSERT OR REPLACE INTO claims SELECT value, ?, ? FROM json_each(?)"
 _DUE = f"""
     state = 1 AND due <= ? AND id NOT IN {_IDS} AND name || '.' || namespace NOT IN {_IDS}
     AND (? IS NULL OR name || '.' || namespace = ?)
@@ -189,6 +194,19 @@ class SqliteStore:
 
         return await self._do(put)
 
+    async def finish(self, ids: Sequence[int], *, until: float) -> None:
+        """Make entries of functions DONE until then; see `Store.finish`."""
+        asked = json.dumps(ids)
+
+        def finish(connection: sqlite3.Connection) -> None:
+            freed = _journal_size(connection, ids)
+            connection.execute(_FINISH, (until, asked))
+            connection.execute(f"DELETE FROM claims WHERE id IN {_IDS}", (asked,))  # noqa: S608 - constants
+            self._journal_bytes -= freed
+            self._has_verdicts = True
+
+        await self._do(finish)
+
     async def forget(self, now: float) -> int:
         """Remove the DONE entries whose time is over; how many there were."""
         return await self._do(
@@ -311,10 +329,8 @@ class SqliteStore:
                 f"{where} AND id NOT IN ({others}) ORDER BY id LIMIT ?",
                 (*values, now, self._owner, limit),
             )
-            connection.executemany(
-                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)",
-                [(entry.id, self._owner, now + seconds) for entry in found],
-            )
+            ids = json.dumps([entry.id for entry in found])
+            connection.execute(_CLAIM, (self._owner, now + seconds, ids))
             return found
 
         return await self._do(take)
