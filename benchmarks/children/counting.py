@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,18 @@ from faas_connector import Controller
 from faas_connector.source import Delivery, Session, Source
 
 Found = dict[str, float]
+
+
+class Committing(sqlite3.Connection):
+    """Counts transactions, each of which is an fsync."""
+
+    commits = 0
+
+    def execute(self, sql: str, *values: object) -> sqlite3.Cursor:  # type: ignore[override]
+        """Execute."""
+        if sql == "COMMIT":
+            Committing.commits += 1
+        return super().execute(sql, *values)  # type: ignore[arg-type]
 
 
 class Counting:

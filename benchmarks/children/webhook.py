@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from benchmarks.children.counting import Committing
 from faas_connector import Controller, ControllerConfig, Limits
 from faas_connector.serving.listener import Port
 from faas_connector.serving.reply import Reply
@@ -26,17 +27,6 @@ from faas_connector.stores.sqlite import SqliteStore
 
 TOPIC = "wait.0"
 _Found = dict[str, float]
-
-
-class _Counting(sqlite3.Connection):
-    """Counts transactions, each of which is an fsync."""
-
-    commits = 0
-
-    def execute(self, sql: str, *values: object) -> sqlite3.Cursor:  # type: ignore[override]
-        if sql == "COMMIT":
-            _Counting.commits += 1
-        return super().execute(sql, *values)  # type: ignore[arg-type]
 
 
 async def _bare(port: Port) -> _Found:
@@ -65,7 +55,7 @@ async def _starlette(port: Port) -> _Found:
 
 
 async def _webhook(port: Port, url: str) -> _Found:
-    sqlite3.connect = functools.partial(sqlite3.connect, factory=_Counting)  # type: ignore[assignment]
+    sqlite3.connect = functools.partial(sqlite3.connect, factory=Committing)  # type: ignore[assignment]
     source = WebhookSource(listen=f"127.0.0.1:{port.number}", topics=(TOPIC,), durable=True)
     config = ControllerConfig(gateway_url=url, limits=Limits(max_in_flight=64))
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +63,7 @@ async def _webhook(port: Port, url: str) -> _Found:
             run = asyncio.create_task(controller.run(source, store=store))
             await _until_input_ends(port)
             left = (await store.counts()).journal
-            commits = _Counting.commits
+            commits = Committing.commits
             controller.stop()
             settled = await run
     return {"left": left, "commits": commits, "settled": settled}

@@ -115,7 +115,7 @@ async def test_a_kill_loses_nothing_that_the_journal_accepted(tmp_path, kill):
         assert repeated <= unsettled
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_graceful_restarts_lose_and_repeat_nothing(tmp_path):
     log(tmp_path, 2500)
     async with gateway_of() as gateway:

@@ -12,9 +12,10 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from faas_connector.errors import ConnectorError, StoreError, StoreFullError
 from faas_connector.names import FunctionName
@@ -40,6 +41,14 @@ def _insert(columns: str) -> str:
 
 
 _INSERT, _INSERT_JOURNAL = _insert(COLUMNS), _insert(JOURNAL_COLUMNS)
+# Journal entries that one statement puts; few sizes, so that all of them stay prepared.
+_TOGETHER = (64, 8, 1)
+_NEW = JOURNAL_COLUMNS.partition(", ")[2]
+_MARKS = f"({', '.join('?' * (_NEW.count(',') + 1))})"
+_INSERT_MANY = {
+    size: f"INSERT INTO entries ({_NEW}) VALUES {', '.join([_MARKS] * size)}"  # noqa: S608 - constants
+    for size in _TOGETHER
+}
 _STANDING = ("state", "source", "position", "name", "namespace", "ordered", "due", "reason",
              "first", "last", "rest")  # fmt: skip
 _UPDATE = f"UPDATE entries SET {', '.join(f'{each} = ?' for each in _STANDING)} WHERE id = ?"  # noqa: S608 - constants
@@ -49,6 +58,8 @@ _FINISH = f"""
     UPDATE entries SET state = 3, due = ?, size = 0, ordered = 0, topic = NULL, key = NULL,
     reason = NULL, rest = NULL, head = NULL, data = NULL WHERE id IN {_IDS}
 """  # noqa: S608 - constants
+# Each from an index that holds nothing else: the events themselves are not read.
+_COUNTS = f"SELECT {', '.join(f'(SELECT count(*) FROM entries WHERE state = {each})' for each in range(4))}"  # noqa: E501, S608 - constants
 _CLAIM = "INSERT OR REPLACE INTO claims SELECT value, ?, ? FROM json_each(?)"
 _DUE = f"""
     state = 1 AND due <= ? AND id NOT IN {_IDS} AND name || '.' || namespace NOT IN {_IDS}
@@ -113,7 +124,7 @@ class SqliteStore:
             prepare(self.folder)
             if self._lock_wait is not None:
                 await stack.enter_async_context(run_lock(self.folder, self._lock_wait))
-            thread = _Thread(self.path, self._opened)
+            thread = _Thread(self.path, self._opened, self._append)
             self._thread = thread
             stack.push_async_callback(thread.aclose)
             await thread.do(lambda _: None)
@@ -141,7 +152,13 @@ class SqliteStore:
             ).fetchone()[0]
         )
 
-    async def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    @overload
+    async def _do(self, work: Row) -> int: ...
+
+    @overload
+    async def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T: ...
+
+    async def _do(self, work: Row | Callable[[sqlite3.Connection], Any]) -> Any:
         if self._thread is None:
             raise ConnectorError("the store is not open; use it inside `async with SqliteStore()`")
         return await self._thread.do(work)
@@ -158,18 +175,40 @@ class SqliteStore:
         rows = [Row(entry) for entry in puts]
         if not rows and not removes:
             return []
+        if len(rows) == 1 and not removes and rows[0].is_plain_journal and not rows[0].id:
+            return [await self._do(rows[0])]
         return await self._do(lambda connection: self._write(connection, rows, removes))
+
+    def _append(
+        self, connection: sqlite3.Connection, rows: Sequence[Row]
+    ) -> list[int | StoreFullError]:
+        """Put new journal entries; the id of each, or why it is refused. In the thread."""
+        results = list[int | StoreFullError]()
+        fitting = list[Row]()
+        for row in rows:
+            grown = self._journal_bytes + row.size
+            if row.size and grown > self._max_journal_bytes:
+                results.append(self._is_full(grown))
+            else:
+                self._journal_bytes = grown
+                fitting.append(row)
+                results.append(0)
+        ids = iter(_insert_all(connection, fitting))
+        return [next(ids) if result == 0 else result for result in results]
+
+    def _is_full(self, grown: int) -> StoreFullError:
+        return StoreFullError(
+            f"the journal in {self.folder} would hold {grown} bytes and may hold "
+            f"{self._max_journal_bytes}: it takes events again when others are settled, or raise "
+            "max_journal_bytes"
+        )
 
     def _write(
         self, connection: sqlite3.Connection, rows: Sequence[Row], removes: Sequence[int]
     ) -> list[int]:
         grown = sum(row.size for row in rows if row.state == schema.JOURNAL)
         if grown and self._journal_bytes + grown > self._max_journal_bytes:
-            raise StoreFullError(
-                f"the journal in {self.folder} would hold {self._journal_bytes + grown} bytes and "
-                f"may hold {self._max_journal_bytes}: it takes events again when others are "
-                "settled, or raise max_journal_bytes"
-            )
+            raise self._is_full(self._journal_bytes + grown)
         replaced = [*removes, *(row.id for row in rows if row.id)]
         freed = _journal_size(connection, replaced)
         if removes:
@@ -300,18 +339,13 @@ class SqliteStore:
 
     async def counts(self) -> StoreCounts:
         """How much there is."""
-        rows = await self._do(
-            lambda connection: connection.execute(
-                "SELECT state, count(*) FROM entries GROUP BY state"
-            ).fetchall()
-        )
-        of = dict(rows)
+        counted = await self._do(lambda connection: connection.execute(_COUNTS).fetchone())
         return StoreCounts(
-            parked=of.get(schema.PARKED, 0),
-            journal=of.get(schema.JOURNAL, 0),
+            journal=counted[schema.JOURNAL],
             journal_bytes=self._journal_bytes,
-            dead=of.get(schema.DEAD, 0),
-            done=of.get(schema.DONE, 0),
+            parked=counted[schema.PARKED],
+            dead=counted[schema.DEAD],
+            done=counted[schema.DONE],
         )
 
     # Claims
@@ -355,6 +389,19 @@ def _journal_size(connection: sqlite3.Connection, ids: Sequence[int]) -> int:
         (json.dumps(ids),),
     ).fetchone()
     return found[0]
+
+
+def _insert_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[int]:
+    """Put new journal entries, many with one statement: each lets go of the interpreter's lock."""
+    ids = list[int]()
+    for size in _TOGETHER:
+        while len(rows) - len(ids) >= size:
+            some = rows[len(ids) : len(ids) + size]
+            values = [value for row in some for value in row.values]
+            last = connection.execute(_INSERT_MANY[size], values).lastrowid
+            assert last is not None  # noqa: S101
+            ids += range(last - size + 1, last + 1)
+    return ids
 
 
 def _put(connection: sqlite3.Connection, row: Row) -> int:
@@ -403,16 +450,21 @@ def _condition(query: Query) -> tuple[str, list[object]]:
     return " AND ".join(conditions), everything
 
 
-_Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
+_Job = tuple[Row | Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
+"""What is to be done, or only the journal entry that is to be put."""
+_Append = Callable[[sqlite3.Connection, Sequence[Row]], list[int | StoreFullError]]
 _Result = tuple["asyncio.Future[Any]", Any, StoreError | None]
 
 
 class _Thread:
     """The thread that owns the connection: does what has gathered in one transaction."""
 
-    def __init__(self, path: Path, opened: Callable[[sqlite3.Connection], None]) -> None:
+    def __init__(
+        self, path: Path, opened: Callable[[sqlite3.Connection], None], append: _Append
+    ) -> None:
         self._path = path
         self._opened = opened
+        self._append = append
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._connection: sqlite3.Connection | None = None
@@ -422,9 +474,9 @@ class _Thread:
         self._ended = self._loop.create_future()
         self._thread.start()
 
-    async def do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    async def do(self, work: Row | Callable[[sqlite3.Connection], Any]) -> Any:
         """Do it within a transaction; what this returns is on disk."""
-        done: asyncio.Future[_T] = self._loop.create_future()
+        done: asyncio.Future[Any] = self._loop.create_future()
         self._jobs.put((work, done))
         return await done
 
@@ -478,17 +530,34 @@ class _Thread:
         results: list[_Result] = []
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for work, done in jobs:
-                try:
-                    results.append((done, work(connection), None))
-                except StoreFullError as refusal:  # before anything was written
-                    results.append((done, None, refusal))
+            for is_row, some in groupby(jobs, key=lambda job: isinstance(job[0], Row)):
+                results += (self._put if is_row else self._work)(connection, [*some])
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             self._recount(connection)
             raise
+        return results
+
+    def _put(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[_Result]:
+        """Journal entries, together."""
+        rows = [row for row, _ in jobs if isinstance(row, Row)]
+        results = zip(jobs, self._append(connection, rows), strict=True)
+        return [
+            (done, None, result) if isinstance(result, StoreFullError) else (done, result, None)
+            for (_, done), result in results
+        ]
+
+    def _work(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[_Result]:
+        """Everything else, one after another."""
+        results: list[_Result] = []
+        for work, done in jobs:
+            assert not isinstance(work, Row)  # noqa: S101
+            try:
+                results.append((done, work(connection), None))
+            except StoreFullError as refusal:  # before anything was written
+                results.append((done, None, refusal))
         return results
 
     def _recount(self, connection: sqlite3.Connection) -> None:

@@ -523,6 +523,24 @@ async def test_many_writes_share_a_transaction(tmp_path):
     assert len(commits) <= 50
 
 
+async def test_of_many_that_are_written_together_each_gets_its_own_id_or_refusal(tmp_path):
+    bodies = [b"%03d" % number for number in range(300)]
+    async with SqliteStore(tmp_path / "state", max_journal_bytes=200 * 20) as store:
+        results = await asyncio.gather(
+            *(store.write([journal(body)]) for body in bodies), return_exceptions=True
+        )
+        entries = await store.select(Query(state=State.JOURNAL))
+    kept = {entry.id: entry.event.data for entry in entries}
+    given = {
+        result[0]: body
+        for result, body in zip(results, bodies, strict=True)
+        if isinstance(result, list)
+    }
+    assert given == kept
+    refusals = [result for result in results if isinstance(result, StoreFullError)]
+    assert len(refusals) == 300 - len(kept) > 0
+
+
 WRITER = """
 import asyncio, sys
 from faas_connector import Event
