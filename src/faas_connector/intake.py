@@ -179,6 +179,11 @@ class Intake:
         return self._most
 
     @property
+    def max_unsettled_bytes(self) -> int:
+        """Bytes of their bodies that may be in hand."""
+        return self._most_bytes
+
+    @property
     def has_room(self) -> bool:
         """Whether a further event may be read."""
         return self.unsettled < self._most and self.unsettled_bytes < self._most_bytes

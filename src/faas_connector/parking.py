@@ -63,18 +63,26 @@ class Parking:
 
     async def _begin_due(self) -> int:
         room = _MOST_IN_HAND - self._intake.unsettled
+        room_bytes = self._intake.max_unsettled_bytes - self._intake.unsettled_bytes
         if room < _LEAST_TAKEN:
             self._intake.once_down_to(_MOST_IN_HAND - _LEAST_TAKEN, self.poke)
+            return 0
+        if room_bytes <= 0:
+            self._intake.once_down_to(self._intake.unsettled // 2, self.poke)
             return 0
         store, held, paused = self._keeper.store, self._dispatcher.keeping.held, self._health.paused
         backlog = self._dispatcher.journal.backlog
         put_off = backlog.put_off
         self._dispatcher.keeping.returned.clear()
         entries = await self._keeper.insist(
-            lambda: store.due(self._clock(), limit=room, held=held, paused=paused)
+            lambda: store.due(
+                self._clock(), limit=room, held=held, paused=paused, max_bytes=room_bytes
+            )
         )
         begun = sum(map(self._begin, entries))
-        if len(entries) < room or entries[-1].state is not State.JOURNAL:
+        size = sum(len(entry.event.data) for entry in entries if entry.event is not None)
+        is_cut = len(entries) >= room or size >= room_bytes
+        if not is_cut or entries[-1].state is not State.JOURNAL:
             backlog.close(put_off)
         return begun
 

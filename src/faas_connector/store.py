@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -129,6 +130,17 @@ def finished(entry: Entry, until: float) -> Entry:
     )
 
 
+def within(entries: Iterable[Entry], max_bytes: float) -> list[Entry]:
+    """The first of them, until their events' bodies have so many bytes."""
+    found, size = list[Entry](), 0
+    for entry in entries:
+        found.append(entry)
+        size += len(entry.event.data) if entry.event is not None else 0
+        if size >= max_bytes:
+            break
+    return found
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Which entries are meant: all that every given field fits."""
 
@@ -235,6 +247,7 @@ class Store(Protocol):
         held: Collection[int] = (),
         paused: Collection[FunctionName] = (),
         only: FunctionName | None = None,
+        max_bytes: float = math.inf,
     ) -> list[Entry]:
         """JOURNAL entries, then PARKED ones that are due, each in the order of their ids.
 
@@ -247,6 +260,7 @@ class Store(Protocol):
             held: ids that the caller has already.
             paused: functions whose entries are left out.
             only: all but this function's entries are left out; None for none.
+            max_bytes: of their events' bodies, after which no more are read; one always is.
         """
         ...
 

@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
-from faas_connector.config import Timeouts, Unmatched
+from faas_connector.config import Limits, Timeouts, Unmatched
 from faas_connector.contract import Order
+from faas_connector.event import Event
+from faas_connector.names import FunctionName
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.source import Guarantee, Settling, SourceTraits
 from faas_connector.store import Entry, State
@@ -113,6 +115,28 @@ def test_what_was_held_for_whoever_would_ask_is_not_repeated_when_it_comes_again
             await world.quiet(within=90.0)
         check_all(world)
         assert len(source.deliveries) == 2
+
+    run(main())
+
+
+def test_what_comes_from_the_store_takes_no_more_memory_than_a_source_may():
+    async def main() -> None:
+        world = World(
+            [function("a")], [MemorySource()], always(Answer(after=1.0)),
+            limits=Limits(max_unsettled_bytes=1000),
+        )  # fmt: skip
+        event = Event("t", b"x" * 400)
+        await world.store.write(
+            [
+                Entry(state=State.PARKED, source="memory", function=FunctionName("a"), event=event)
+                for _ in range(20)
+            ]
+        )
+        async with world.running():
+            await asyncio.sleep(0.5)
+            assert len(world.gateway.log) == 3
+            await world.quiet()
+        assert len(world.gateway.log) == 20
 
     run(main())
 

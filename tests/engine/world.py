@@ -144,7 +144,7 @@ class SlowStore(MemoryStore):
 
 
 def _copy(value: Any) -> Any:
-    return value if isinstance(value, int) else frozenset(value)
+    return value if isinstance(value, int | float) else frozenset(value)
 
 
 class _Watched(deque[Event]):

@@ -9,7 +9,16 @@ import msgspec
 
 from faas_connector.errors import StoreError, StoreFullError
 from faas_connector.names import FunctionName
-from faas_connector.store import Entry, Query, State, StoreCounts, finished, fits, once_entry
+from faas_connector.store import (
+    Entry,
+    Query,
+    State,
+    StoreCounts,
+    finished,
+    fits,
+    once_entry,
+    within,
+)
 from faas_connector.stores.codec import journal_bytes
 
 
@@ -109,6 +118,7 @@ class MemoryStore:
         held: Collection[int] = (),
         paused: Collection[FunctionName] = (),
         only: FunctionName | None = None,
+        max_bytes: float = math.inf,
     ) -> list[Entry]:
         """JOURNAL entries in the order of their ids, then PARKED ones."""
         self._check()
@@ -121,7 +131,8 @@ class MemoryStore:
         ]
         parked = self._parked(held, paused)
         due = [*journal, *(self._entries[number] for at, number in parked if at <= now)]
-        return [entry for entry in due if only is None or entry.function == only][:limit]
+        asked = [entry for entry in due if only is None or entry.function == only]
+        return within(asked[:limit], max_bytes)
 
     async def next_due(
         self, *, held: Collection[int] = (), paused: Collection[FunctionName] = ()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import queue
 import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, Self, TypeVar, overload
 
 from faas_connector.errors import ConnectorError, StoreError, StoreFullError
 from faas_connector.names import FunctionName
-from faas_connector.store import ONCE, Entry, Query, StoreCounts, once_entry
+from faas_connector.store import ONCE, Entry, Query, StoreCounts, once_entry, within
 from faas_connector.stores import schema
 from faas_connector.stores.codec import string, text
 from faas_connector.stores.failures import explained, is_of_one, needs_reopening
@@ -272,6 +273,7 @@ class SqliteStore:
         held: Collection[int] = (),
         paused: Collection[FunctionName] = (),
         only: FunctionName | None = None,
+        max_bytes: float = math.inf,
     ) -> list[Entry]:
         """JOURNAL entries, then PARKED ones that are due; see `Store.due`."""
         in_hand = json.dumps(list(held))
@@ -279,21 +281,22 @@ class SqliteStore:
         name = None if only is None else f"{only.name}.{only.namespace}"
 
         def find(connection: sqlite3.Connection) -> list[Entry]:
-            found = (
-                []
-                if only is not None
-                else _entries(
+            found = list[Entry]()
+            if only is None:
+                journal = _each(
                     connection,
                     f"state = 0 AND id NOT IN {_IDS} ORDER BY id LIMIT ?",
                     (in_hand, limit),
                 )
-            )
-            if len(found) < limit:
-                found += _entries(
+                found = within(journal, max_bytes)
+            left = max_bytes - sum(len(each.event.data) for each in found if each.event)
+            if len(found) < limit and left > 0:
+                parked = _each(
                     connection,
                     _DUE,
                     (now, in_hand, names, name, name, now, in_hand, limit - len(found)),
                 )
+                found += within(parked, left)
             return found
 
         return await self._do(find)
@@ -416,11 +419,17 @@ def _put(connection: sqlite3.Connection, row: Row) -> int:
     return number
 
 
+def _each(
+    connection: sqlite3.Connection, where: str, values: Sequence[object], *, bare: bool = False
+) -> Iterator[Entry]:
+    rows = connection.execute(f"SELECT {COLUMNS} FROM entries WHERE {where}", values)  # noqa: S608 - constants
+    return (entry_of(row, with_event=not bare) for row in rows)
+
+
 def _entries(
     connection: sqlite3.Connection, where: str, values: Sequence[object], *, bare: bool = False
 ) -> list[Entry]:
-    rows = connection.execute(f"SELECT {COLUMNS} FROM entries WHERE {where}", values)  # noqa: S608 - constants
-    return [entry_of(row, with_event=not bare) for row in rows]
+    return [*_each(connection, where, values, bare=bare)]
 
 
 def _names(functions: Iterable[FunctionName]) -> str:

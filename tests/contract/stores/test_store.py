@@ -178,6 +178,12 @@ async def test_what_is_due(store):
     assert await store.next_due(paused=[ONE, TWO]) is None
 
 
+async def test_what_is_due_is_read_up_to_so_many_bytes(store):
+    numbers = await store.write([journal(b"12345"), journal(b"12345"), parked(), parked()])
+    for most, count in [(1, 1), (5, 1), (6, 2), (11, 3), (14, 3), (15, 4)]:
+        assert ids(await store.due(1.0, limit=9, max_bytes=most)) == numbers[:count], most
+
+
 async def test_an_ordered_entry_waits_for_earlier_ones_of_its_key(store):
     head, behind, other_key, other_function = await store.write(
         [
