@@ -88,8 +88,8 @@ async def _plain(folder: str) -> AsyncGenerator[tuple[Keep, Callable[[], int]]]:
         file.close()
 
 
-_SUBJECTS: dict[str, Callable[[str], AbstractAsyncContextManager[tuple[Keep, Callable[[], int]]]]]
-_SUBJECTS = {"journal": _journal, "plain": _plain}
+_Subject = Callable[[str], AbstractAsyncContextManager[tuple[Keep, Callable[[], int]]]]
+_SUBJECTS: dict[str, _Subject] = {"journal": _journal, "plain": _plain}
 
 
 async def measure(options: argparse.Namespace) -> dict[str, float]:

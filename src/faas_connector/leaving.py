@@ -76,6 +76,10 @@ class Leaving:
     async def abort(self, intake: Intake) -> list[Tracked]:
         """Stop all that runs, and leave it unsettled; what that was."""
         left = [*intake.running]
+        # First those that wait for a call to end: it would hand its place on to them.
+        for tracked in left:
+            if tracked.turn is not None and tracked.task is None:
+                tracked.turn.give_up()
         tasks = [task for each in left for task in (each.task, each.detaching) if task is not None]
         for task in tasks:
             task.cancel()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from faas_connector.config import Timeouts
+from faas_connector.config import Limits, Timeouts
 from faas_connector.contract import Order
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.source import Guarantee, Settling, SourceTraits
@@ -120,6 +120,27 @@ def test_what_could_not_be_acknowledged_is_written_down_though_the_drain_is_over
         world.check()
         world.check_complete()
         world.check_once()
+
+    run(main())
+
+
+@BOTH
+@pytest.mark.parametrize("stops", [True, False], ids=["stop", "crash"])
+def test_what_waits_for_a_place_is_not_begun_when_all_is_given_up(traits, stops):
+    async def main() -> None:
+        world = World(
+            [function("a")], [source := MemorySource(traits=traits)], always(Answer(after=3.0)),
+            limits=Limits(max_in_flight=1), timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.5),
+        )  # fmt: skip
+        for number in range(5):
+            world.publish(source, b"%d" % number)
+        async with world.running() if stops else world.crashing():
+            await asyncio.sleep(1.0)
+        assert len(world.gateway.log) == 1
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
 
     run(main())
 
