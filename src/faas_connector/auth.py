@@ -139,7 +139,7 @@ class BasicAuth:
 
     def headers(self) -> Mapping[str, str]:
         """`Authorization: Basic …` (RFC 7617, UTF-8)."""
-        pair = f"{_text(self._username)}:{_text(self._password)}"
+        pair = f"{text_of(self._username)}:{text_of(self._password)}"
         # An environment variable may hold bytes that are no UTF-8.
         encoded = b64encode(pair.encode("utf-8", "surrogateescape"))
         return {"Authorization": f"Basic {encoded.decode('ascii')}"}
@@ -181,7 +181,7 @@ class BearerToken:
         Raises:
             ConfigError: the file holds by now what no header may hold.
         """
-        token = _text(self._token).strip()
+        token = text_of(self._token).strip()
         if not token or not is_text(token):
             where = f" in {self._token.path}" if isinstance(self._token, SecretFile) else ""
             raise ConfigError(
@@ -202,5 +202,6 @@ def _check_secret(name: str, value: object) -> None:
         )
 
 
-def _text(value: str | SecretFile) -> str:
+def text_of(value: Secret) -> str:
+    """The secret as it is now."""
     return value if isinstance(value, str) else value.get()

@@ -26,7 +26,7 @@ def field_name(prefix: str, name: str) -> str:
 
 def fields(
     prefix: str,
-    own: Mapping[str, str | bytes],
+    own: Mapping[str, str | bytes | None],
     sent: Iterable[tuple[str, str | bytes | None]] = (),
 ) -> dict[str, str]:
     """The fields of one message: the source's own, and those its publisher sent.
@@ -37,14 +37,16 @@ def fields(
 
     Args:
         prefix: what each name begins with.
-        own: what the source says of the message, by the name without prefix.
+        own: what the source says of the message, by the name without prefix; what has no value
+            here gives no field, and its publisher can't give it one either.
         sent: what its publisher gave it.
     """
-    found = {prefix + name: value for name, value in own.items()}
+    found = {prefix + name: value for name, value in own.items() if value is not None}
     sent = list(sent)
     if not sent:
         return _encoded(found.items())
-    reserved = {f"{name}{end}".lower() for name in found for end in ("", "-Enc")}
+    names = [f"{prefix}{name}".lower() for name in (*own, "Truncated")]
+    reserved = {f"{name}{end}" for name in names for end in ("", "-enc")}
     by_name: dict[str, tuple[str, str | bytes]] = {}
     for name, value in sent:
         full = field_name(prefix, name)
@@ -63,8 +65,17 @@ def fields(
 
 
 def _encoded(found: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
+    plain: dict[str, str] = {}
     encoded: dict[str, str] = {}
+    marks: set[str] = set()
     for name, value in found:
         text = value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
-        encoded.update(encode_field(name, text))
-    return encoded
+        one, *mark = encode_field(name, text)
+        if mark:
+            encoded.update((one, *mark))
+            marks.add(mark[0][0].lower())
+        else:
+            plain[one[0]] = one[1]
+    if marks:  # what its publisher called so says nothing of our encoding
+        plain = {name: value for name, value in plain.items() if name.lower() not in marks}
+    return plain | encoded

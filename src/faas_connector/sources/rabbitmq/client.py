@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from faas_connector.auth import SecretFile
+from faas_connector.auth import text_of
 from faas_connector.errors import MissingExtraError, SourceError
 from faas_connector.sources.rabbitmq.decoding import forgive
 from faas_connector.sources.rabbitmq.settings import QueueType, RabbitMqSettings
 from faas_connector.sources.tls import ssl_context
+from faas_connector.sources.whole import whole
 
 try:
     from aiormq import Connection
@@ -48,7 +49,6 @@ __all__ = [
     "connected",
     "prepared",
     "reason_of",
-    "whole",
 ]
 
 # It logs each failed attempt with its traceback; what matters of that is in our own error.
@@ -59,25 +59,8 @@ forgive(decode.METHODS, decode.TABLE_MAPPING)
 
 FAILURES = (AMQPError, ChannelInvalidStateError, OSError, EOFError, RuntimeError)
 """What the library raises where the broker refuses, or is gone."""
-T = TypeVar("T")
 # Seconds for a connection to end by itself.
 _CLOSING = 3.0
-
-
-async def whole(work: Coroutine[Any, Any, T], what: str) -> T:
-    """Do it in a task of its own: the library cancels the tasks that it waits in."""
-    task = asyncio.create_task(work, name=what)
-    try:
-        await asyncio.wait([task])
-    finally:
-        while not task.done():
-            task.cancel()
-            await asyncio.wait([task], timeout=0.1)
-        if not task.cancelled():
-            task.exception()
-    if task.cancelled():
-        raise SourceError(f"{what}: the connection was lost")
-    return task.result()
 
 
 def reason_of(error: BaseException | None) -> str:
@@ -107,8 +90,7 @@ async def connected(source: RabbitMqSettings) -> AsyncGenerator[Connection]:
 
 def _connection(source: RabbitMqSettings) -> Connection:
     context = ssl_context(source, source.name, implied=source.url.startswith("amqps:"))
-    secret = source.password
-    password = secret.get() if isinstance(secret, SecretFile) else secret
+    password = None if source.password is None else text_of(source.password)
     host, port = source.address
     query = {"heartbeat": str(round(source.heartbeat)), "name": f"faas-connector {source.name}"}
     if not source.user:

@@ -15,8 +15,8 @@ from faas_connector.sources.rabbitmq.client import (
     Basic,
     DeliveredMessage,
     reason_of,
-    whole,
 )
+from faas_connector.sources.whole import whole
 
 # Of what came and was not read; with more, it goes back, and less is asked for at a time.
 _MOST_BYTES = 64 * 1024 * 1024

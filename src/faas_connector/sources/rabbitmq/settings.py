@@ -11,11 +11,13 @@ from urllib.parse import unquote, urlsplit
 from faas_connector.auth import Secret
 from faas_connector.errors import ConfigError
 from faas_connector.options import Foreign, Seconds, option, settings
+from faas_connector.sources.checks import check_above_zero, take_lists, take_members
 from faas_connector.sources.tls import TlsSettings, ssl_context
 from faas_connector.urls import mask_url
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
-_MOST_PREFETCHED = 65_535
+MOST_PREFETCHED = 65_535
+"""More the protocol can't say."""
 
 
 class TopicFrom(enum.Enum):
@@ -139,14 +141,21 @@ class RabbitMqSettings(TlsSettings):
     """For the broker to accept us."""
 
     def __post_init__(self) -> None:
-        for field in ("queues", "bindings"):
-            value: object = getattr(self, field)
-            if isinstance(value, str):
-                object.__setattr__(self, field, (value,))
-        for field, kind in _ENUMS.items():
-            object.__setattr__(self, field, _member(kind, getattr(self, field), field))
+        take_lists(self, "queues", "bindings")
+        take_members(
+            self, "rabbitmq", topic_from=TopicFrom, queue_type=QueueType,
+            exchange_type=ExchangeType,
+        )  # fmt: skip
         self._check_url()
-        self._check_numbers()
+        check_above_zero(
+            self, "rabbitmq", "prefetch", "delivery_limit", "consumer_timeout", "connect_timeout"
+        )
+        if not self.heartbeat >= 1:
+            raise ConfigError(f"rabbitmq.heartbeat must be 1s or more, got {self.heartbeat!r}")
+        if (self.prefetch or 0) > MOST_PREFETCHED:
+            raise ConfigError(
+                f"rabbitmq.prefetch must be {MOST_PREFETCHED} or less, got {self.prefetch}"
+            )
         if not self.queues or not all(self.queues):
             raise ConfigError("rabbitmq.queues needs a name; for example ('orders',)")
         for binding in self.bindings:
@@ -158,16 +167,6 @@ class RabbitMqSettings(TlsSettings):
         if self.queue_type is QueueType.QUORUM and (self.auto_delete or self.exclusive):
             raise ConfigError("rabbitmq: a quorum queue can't be auto_delete or exclusive")
         ssl_context(self, "rabbitmq")
-
-    def _check_numbers(self) -> None:
-        for field in ("prefetch", "delivery_limit", "consumer_timeout", "connect_timeout"):
-            limit = getattr(self, field)
-            if limit is not None and not limit > 0:
-                raise ConfigError(f"rabbitmq.{field} must be above 0, got {limit!r}")
-        if not self.heartbeat >= 1:
-            raise ConfigError(f"rabbitmq.heartbeat must be 1s or more, got {self.heartbeat!r}")
-        if (self.prefetch or 0) > _MOST_PREFETCHED:
-            raise ConfigError(f"rabbitmq.prefetch must be 65535 or less, got {self.prefetch}")
 
     def _check_url(self) -> None:
         if "@" in self.url:
@@ -193,16 +192,3 @@ class RabbitMqSettings(TlsSettings):
     def virtual_host(self) -> str:
         """`/`, or what the path of the URL says."""
         return unquote(urlsplit(self.url).path[1:]) or "/"
-
-
-_ENUMS: dict[str, type[enum.Enum]] = {
-    "topic_from": TopicFrom, "queue_type": QueueType, "exchange_type": ExchangeType,
-}  # fmt: skip
-
-
-def _member(kind: type[enum.Enum], value: object, field: str) -> enum.Enum:
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(str(each.value) for each in kind)
-        raise ConfigError(f"rabbitmq.{field} must be one of {known}; got {value!r}") from None

@@ -22,14 +22,13 @@ from faas_connector.sources.rabbitmq.client import (
     DeliveredMessage,
     connected,
     prepared,
-    whole,
 )
 from faas_connector.sources.rabbitmq.consumer import Consumer, Waiting
-from faas_connector.sources.rabbitmq.settings import RabbitMqSettings, TopicFrom
+from faas_connector.sources.rabbitmq.settings import MOST_PREFETCHED, RabbitMqSettings, TopicFrom
+from faas_connector.sources.whole import whole
 
 _log = logging.getLogger("faas_connector.source")
 _PREFIX = "X-Rabbitmq-"
-_MOST_PREFETCHED = 65_535
 # How often a quorum queue of RabbitMQ 4 delivers again what came back.
 _DELIVERY_LIMIT = 20
 # Seconds after which the last delivery of an event is parked rather than left with the broker.
@@ -67,7 +66,7 @@ class RabbitMqSource(RabbitMqSettings):
         Raises:
             SourceError: the broker can't be reached or refuses us, or a queue isn't there.
         """
-        prefetch = self.prefetch or min(session.max_unsettled, _MOST_PREFETCHED)
+        prefetch = self.prefetch or min(session.max_unsettled, MOST_PREFETCHED)
         async with connected(self) as connection:
             consumer, dead_letters = await whole(
                 self._begin(connection, session, prefetch), f"{self.name}: begin"
@@ -189,7 +188,7 @@ def event_of(message: DeliveredMessage, queue: str, topic_from: TopicFrom) -> Ev
         message.body,
         fields(
             _PREFIX,
-            {name: value for name, value in own.items() if value is not None},
+            own,
             ((f"Header-{name}", _text(value)) for name, value in sent.items()),
         ),
         content_type=content_type if content_type and is_text(content_type) else None,

@@ -16,6 +16,7 @@ from faas_connector.headers import Headers
 from faas_connector.options import option, settings
 from faas_connector.serving.reply import Reply
 from faas_connector.source import Delivery, Once, Session, SourceTraits
+from faas_connector.sources.checks import take_members
 from faas_connector.sources.webhook.listening import listening
 from faas_connector.sources.webhook.passing import passed, passing
 from faas_connector.sources.webhook.replies import NOT_FOUND, refusal
@@ -23,7 +24,6 @@ from faas_connector.sources.webhook.settings import (
     HttpSettings,
     check_http,
     http_traits,
-    member_of,
     patterns_of,
 )
 from faas_connector.sources.webhook.topics import Topics, checked_base, checked_topics, path_of
@@ -62,8 +62,7 @@ class CloudEventsSource(HttpSettings):
 
     def __post_init__(self) -> None:
         check_http(self, "cloudevents")
-        found = member_of(TopicFrom, self.topic_from, "cloudevents.topic_from")
-        object.__setattr__(self, "topic_from", found)
+        take_members(self, "cloudevents", topic_from=TopicFrom)
 
     @property
     def traits(self) -> SourceTraits:

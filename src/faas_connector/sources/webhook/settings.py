@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import TypeVar
 
 from faas_connector.auth import Secret
 from faas_connector.errors import ConfigError
 from faas_connector.options import Bytes, Seconds, option, settings
 from faas_connector.serving.listener import address_of, is_loopback
 from faas_connector.source import Guarantee, SourceTraits
+from faas_connector.sources.checks import check_above_zero, take_members
 from faas_connector.sources.webhook.access import Access, access_of
 from faas_connector.sources.webhook.replies import ReplyWith
 from faas_connector.sources.webhook.signatures import GITHUB, Encoding, Signature
 from faas_connector.sources.webhook.topics import checked_base, checked_topics
 
-_E = TypeVar("_E", bound=enum.Enum)
 _GITHUB_HEADERS = "X-GitHub-*"
 _MIB = 1024 * 1024
 
@@ -164,9 +163,9 @@ def check_http(http: HttpSettings, source: str) -> None:
         access = access_to(http)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
-    for name in ("reply_timeout", "request_timeout", "max_connections", "max_waiting"):
-        if not getattr(http, name) > 0:
-            raise ConfigError(f"{source}.{name} must be above 0, got {getattr(http, name)!r}")
+    check_above_zero(
+        http, source, "reply_timeout", "request_timeout", "max_connections", "max_waiting"
+    )
     if access.is_open and not http.open_to_all and not is_loopback(host):
         raise ConfigError(
             f"{source}.listen is {http.listen}, which others reach, and anybody may call it: set "
@@ -184,14 +183,10 @@ def check_http(http: HttpSettings, source: str) -> None:
 
 
 def _name_members(http: HttpSettings, source: str) -> None:
-    members: dict[str, type[enum.Enum]] = {
-        "reply": ReplyWith,
-        "signature": SignatureKind,
-        "secret_encoding": Encoding,
-        "signature_encoding": Encoding,
-    }
-    for name, kind in members.items():
-        object.__setattr__(http, name, member_of(kind, getattr(http, name), f"{source}.{name}"))
+    take_members(
+        http, source, reply=ReplyWith, signature=SignatureKind, secret_encoding=Encoding,
+        signature_encoding=Encoding,
+    )  # fmt: skip
     for name in ("topics", "headers"):
         value: object = getattr(http, name)
         if isinstance(value, str):
@@ -201,16 +196,3 @@ def _name_members(http: HttpSettings, source: str) -> None:
         object.__setattr__(http, name, tuple(getattr(http, name)))
     if http.signature is SignatureKind.GITHUB and _GITHUB_HEADERS not in http.headers:
         object.__setattr__(http, "headers", (_GITHUB_HEADERS, *http.headers))
-
-
-def member_of(kind: type[_E], value: object, option: str) -> _E:
-    """The member that `value` is, or names.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(str(each.value) for each in kind)
-        raise ConfigError(f"{option} must be one of {known}; got {value!r}") from None
