@@ -200,13 +200,22 @@ async def test_a_user_with_a_password(rabbitmq, channel, queue):
     assert (await first_of(source)).event.data == b"1"
 
 
-async def test_tls_with_our_own_certificate(rabbitmq, channel, queue):
+@pytest.mark.parametrize("user", [{}, {"user": ""}], ids=["guest", "named by the certificate"])
+async def test_tls_with_our_own_certificate(rabbitmq, channel, queue, user):
     await send(channel, queue, b"1")
     source = source_of(
         rabbitmq, queue, url=rabbitmq.tls_url, ca_file=rabbitmq.folder / "ca.pem",
-        cert_file=rabbitmq.folder / "client.pem",
+        cert_file=rabbitmq.folder / "client.pem", **user,
     )  # fmt: skip
     assert (await first_of(source)).event.data == b"1"
+    if user:  # who may read queues of this name only
+        with pytest.raises(SourceError, match="ACCESS_REFUSED"):
+            await first_of(source_of(rabbitmq, "closed", **vars_of(source)))
+
+
+def vars_of(source):
+    """The options of how it connects."""
+    return {name: getattr(source, name) for name in ("url", "ca_file", "cert_file", "user")}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ ssl_options.verify = verify_peer
 ssl_options.fail_if_no_peer_cert = true
 auth_mechanisms.1 = PLAIN
 auth_mechanisms.2 = EXTERNAL
+ssl_cert_login_from = common_name
 load_definitions = {folder}/definitions.json
 disk_free_limit.absolute = 1MB
 log.console.level = warning
@@ -58,7 +59,7 @@ class RabbitMqServer(Server):
             host=self.host, port=self.port, tls_port=self.tls_port, folder=self.folder
         )
         (self.folder / "rabbitmq.conf").write_text(config)
-        (self.folder / "plugins").write_text("[].")
+        (self.folder / "plugins").write_text("[rabbitmq_auth_mechanism_ssl].")
         (self.folder / "definitions.json").write_text(json.dumps(self._definitions()))
         self._certify(ca)
 
@@ -78,7 +79,7 @@ class RabbitMqServer(Server):
         own = ca.issue_cert("127.0.0.1", "localhost")
         own.private_key_pem.write_to_path(self.folder / "server.key")
         (self.folder / "server.pem").write_bytes(own.cert_chain_pems[0].bytes())
-        client = ca.issue_cert("reader@example.com")
+        client = ca.issue_cert("reader@example.com", common_name=USER)
         client.private_key_and_cert_chain_pem.write_to_path(self.folder / "client.pem")
 
     def find(self):
