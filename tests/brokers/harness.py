@@ -12,7 +12,7 @@ import pytest
 from faas_connector.testing import Fault, LocalFunction, LocalGateway
 
 COMMAND = [sys.executable, "-m", "faas_connector", "run"]
-PATIENCE = 30.0
+PATIENCE = 60.0
 _OURS = ("OPENFAAS_", "FAAS_CONNECTOR_", "gateway_url", "basic_auth", "topics")
 
 
@@ -113,6 +113,9 @@ async def replicas(folder, gateway, arguments, **environ):
 
     try:
         yield another
+    except BaseException:
+        print(*(each.log for each in made), sep="\n---\n")  # noqa: T201
+        raise
     finally:
         for each in made:
             if each.process is not None:

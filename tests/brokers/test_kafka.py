@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from aiokafka.producer import message_accumulator
+from aiokafka.record import default_records
 
 from faas_connector import Controller, ControllerConfig, Timeouts
 from faas_connector.errors import ConfigError, SourceError
@@ -17,7 +19,7 @@ from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import opened
 from servers.kafka import PASSWORD, USER
 
-from .harness import replicas, slow_function
+from .harness import eventually, replicas, slow_function
 
 NUMBERS = itertools.count()
 
@@ -109,6 +111,52 @@ async def test_a_tombstone_and_an_empty_body_differ(kafka, topic):
         assert "X-Kafka-Tombstone" not in empty.event.headers
 
 
+async def test_a_header_never_stands_for_what_a_record_lacks(kafka, topic):
+    """Neither is there a key, nor is it a tombstone."""
+    headers = [("Key", b"forged"), ("tombstone", b"true"), ("Truncated", b"1"), ("a", b"1")]
+    await send(kafka, topic, b"1", headers=headers)
+    event = (await first_of(source_of(kafka, topic), topic)).event
+    assert set(event.headers) == {
+        "X-Kafka-Partition", "X-Kafka-Offset", "X-Kafka-Timestamp", "X-Kafka-a",
+    }  # fmt: skip
+
+
+class Latin(str):
+    """A name as a client writes it that minds no encoding."""
+
+    __slots__ = ()
+
+    def encode(self, *_):
+        return super().encode("latin-1")
+
+
+@pytest.mark.parametrize("codec", [None, "gzip"])
+async def test_what_nobody_may_send_stops_nothing(kafka, topic, monkeypatch, codec):
+    """A time in microseconds, a header's name that is no UTF-8."""
+    slow = default_records._DefaultRecordBatchBuilderPy
+    async with kafka.producer(compression_type=codec, linger_ms=200) as producer:
+        with monkeypatch.context() as patch:
+            patch.setattr(message_accumulator, "DefaultRecordBatchBuilder", slow)
+            patch.setattr("aiokafka.producer.producer.DefaultRecordBatchBuilder", slow)
+            sent = [
+                await producer.send(topic, b"1", partition=0),
+                await producer.send(topic, b"2", partition=0, headers=[(Latin("gr\xfcn"), b"x")]),
+                await producer.send(topic, b"3", partition=0, headers=[("gr\xfcn", b"y")]),
+            ]
+            await asyncio.gather(*sent)
+    await kafka.create(f"{topic}-late", message_timestamp_after_max_ms=str(2**63 - 1))
+    await send(kafka, f"{topic}-late", b"4", timestamp_ms=10**17)
+    async with reading(source_of(kafka, topic, topics=(topic, f"{topic}-late")), topic) as found:
+        events = {body: each.event for body, each in (await found.until(*BODIES)).items()}
+    assert events[b"2"].headers["X-Kafka-gr-n"] == "x"
+    assert events[b"3"].headers["X-Kafka-gr-n"] == "y"
+    assert events[b"4"].headers["X-Kafka-Timestamp"] == f"{10**17}"
+    assert events[b"4"].time is None
+
+
+BODIES = (b"1", b"2", b"3", b"4")
+
+
 async def test_too_many_headers_are_cut_visibly(kafka, topic):
     await send(kafka, topic, b"1", headers=[(f"h{n}", b"x" * 1000) for n in range(50)])
     headers = (await first_of(source_of(kafka, topic), topic)).event.headers
@@ -123,10 +171,13 @@ async def test_every_compression_can_be_read(kafka, topic, codec):
     assert (await first_of(source_of(kafka, topic), topic)).event.data == b"compressed" * 100
 
 
-async def test_the_key_of_order_may_be_the_partition(kafka, topic):
+@pytest.mark.parametrize(
+    ("order_by", "key"), [("key", "a"), ("partition", "{topic}/0"), ("none", None)]
+)
+async def test_the_key_of_order(kafka, topic, order_by, key):
     await send(kafka, topic, b"1", key=b"a")
-    event = (await first_of(source_of(kafka, topic, order_by="partition"), topic)).event
-    assert event.key == f"{topic}/0"
+    event = (await first_of(source_of(kafka, topic, order_by=order_by), topic)).event
+    assert event.key == (key and key.format(topic=topic))
 
 
 # Where a group begins
@@ -217,8 +268,10 @@ async def test_a_topic_that_is_not_there_is_told(kafka, topic):
     ("options", "said"),
     [
         ({"topics": ()}, "topics or a pattern"),
-        ({"topics": "one"}, "must be a list"),
         ({"brokers": ()}, "brokers is empty"),
+        ({"brokers": ("kafka:nine",)}, "must each be HOST:PORT, got 'kafka:nine'"),
+        ({"brokers": "http://kafka:9092"}, "must each be HOST:PORT"),
+        ({"brokers": ("me:s3cret@kafka:9092",)}, "must each be HOST:PORT"),
         ({"pattern": "("}, "topics or a pattern"),
         ({"topics": (), "pattern": "("}, "no regular expression"),
         ({"start": "newish"}, "must be one of earliest, latest"),
@@ -228,8 +281,9 @@ async def test_a_topic_that_is_not_there_is_told(kafka, topic):
     ],
 )
 def test_what_can_never_work_is_refused(options, said):
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=said) as caught:
         KafkaSource(**{"brokers": ("kafka:9092",), "topics": ("a",), **options})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_it_is_found_by_its_entry_point():
@@ -306,6 +360,30 @@ async def test_a_call_longer_than_the_timeouts_is_not_repeated(kafka, topic):
         await gateway.wait_received(1, within=10)
     assert len(gateway.received) == 1
     assert (await kafka.committed(topic))[topic, 0] == 1
+
+
+async def test_a_topic_that_is_deleted_while_its_events_run_is_told(kafka, topic, caplog):
+    """Kafka takes no offset of it any more; the other topics must not wait for that for ever."""
+    held = asyncio.Event()
+
+    async def answer(_call):
+        await held.wait()
+        return 200
+
+    source = source_of(kafka, topic, topics=(topic, f"{topic}-gone"), session_timeout=1.5)
+    await kafka.create(f"{topic}-gone")
+    await send(kafka, f"{topic}-gone", b"1")
+    asks = f"{topic},{topic}-gone"
+    function = LocalFunction(name="slow", annotations={"topic": asks}, answer=answer)
+    async with engine(source, function) as gateway:
+        await gateway.wait_received(1, within=10)
+        await kafka.delete(f"{topic}-gone")
+        held.set()
+        await eventually(lambda: f"has no topic {topic}-gone" in caplog.text)
+        await kafka.create(f"{topic}-gone")
+        await send(kafka, topic, b"2")
+        await gateway.wait_received(2, within=20)
+    assert [call.body for call in gateway.received] == [b"1", b"2"]
 
 
 async def test_what_finished_above_a_gap_is_not_repeated_after_a_restart(kafka, topic):

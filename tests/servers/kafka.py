@@ -1,5 +1,6 @@
 """Apache Kafka on KRaft, one process for controller and broker; its jars come by Maven."""
 
+import asyncio
 import os
 import subprocess
 import tempfile
@@ -134,10 +135,12 @@ class KafkaServer(Server):
         client.private_key_and_cert_chain_pem.write_to_path(self.folder / "client.pem")
 
     async def create(self, topic, partitions=4, **config):
-        """A new topic."""
+        """A new topic, which everybody sees: the controller answers before the broker knows it."""
         async with admin(self.url) as client:
             configs = {name.replace("_", "."): value for name, value in config.items()}
             await client.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs)])
+            while topic not in await client.list_topics():
+                await asyncio.sleep(0.01)
 
     async def delete(self, topic):
         async with admin(self.url) as client:

@@ -1,20 +1,21 @@
-"""The client library, as far as it is used here; it has no types of its own."""
+"""The client library, as far as it is used here. It has no types of its own: a consumer is any."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
-from faas_connector.auth import SecretFile
+from faas_connector.auth import text_of
 from faas_connector.errors import MissingExtraError, SourceError
+from faas_connector.sources.kafka.decoding import forgive
 from faas_connector.sources.kafka.settings import Assignment, KafkaSettings
 from faas_connector.sources.tls import ssl_context
+from faas_connector.sources.whole import whole
 
 try:
-    # It has no types: what it gives is any, and is given a type below.
     _kafka, _conn, _errors, _range, _round_robin, _sticky = (
         import_module(f"aiokafka{name}")
         for name in (
@@ -31,8 +32,12 @@ except ImportError as missing:
         "the source kafka needs aiokafka; install it with: pip install 'faas-connector[kafka]'"
     ) from missing
 
+forgive()
+
 KafkaError: type[Exception] = _errors.KafkaError
 """Whatever the library or a broker complains about."""
+REBALANCING: tuple[type[Exception], ...] = (_errors.CommitFailedError, _errors.IllegalStateError)
+"""What a commit meets while partitions are taken away; they are given anew by itself."""
 _ASSIGNORS = {
     Assignment.ROUND_ROBIN: _round_robin.RoundRobinPartitionAssignor,
     Assignment.RANGE: _range.RangePartitionAssignor,
@@ -42,6 +47,8 @@ _log = logging.getLogger("faas_connector.source")
 # Seconds in which the library says the same thing once: an outage makes it say so ten times each.
 _SAID = 30.0
 _CONNECTING = 10.0
+GRACE = 1.0
+"""Seconds for the library to end by itself: it leaks connections where it is cancelled."""
 
 
 class TopicPartition(NamedTuple):
@@ -63,39 +70,11 @@ class Record(Protocol):
     headers: Sequence[tuple[str, bytes | None]]
 
 
-class Consumer(Protocol):
-    """A member of a group."""
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    async def topics(self) -> set[str]: ...
-    def subscribe(self, topics: Sequence[str], pattern: str | None, listener: object) -> None: ...
-    async def getmany(
-        self, *, timeout_ms: int = 0, max_records: int | None = None
-    ) -> Mapping[TopicPartition, Sequence[Record]]: ...
-    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None: ...
-    async def committed(self, partition: TopicPartition) -> int | None: ...
-    async def beginning_offsets(
-        self, partitions: Collection[TopicPartition]
-    ) -> Mapping[TopicPartition, int]: ...
-    async def end_offsets(
-        self, partitions: Collection[TopicPartition]
-    ) -> Mapping[TopicPartition, int]: ...
-    async def offsets_for_times(
-        self, times: Mapping[TopicPartition, int]
-    ) -> Mapping[TopicPartition, Any]: ...
-    def assignment(self) -> set[TopicPartition]: ...
-    def paused(self) -> set[TopicPartition]: ...
-    def pause(self, *partitions: TopicPartition) -> None: ...
-    def resume(self, *partitions: TopicPartition) -> None: ...
-    def seek(self, partition: TopicPartition, offset: int) -> None: ...
-
-
-def consumer_of(kafka: KafkaSettings) -> Consumer:
-    """A consumer that is not started yet."""
+def consumer_of(kafka: KafkaSettings) -> Any:
+    """An `AIOKafkaConsumer` that is not started yet."""
     _speak_rarely()
     heartbeat = min(3.0, kafka.session_timeout / 10)
-    made = _kafka.AIOKafkaConsumer(
+    return _kafka.AIOKafkaConsumer(
         **_connection(kafka),
         client_id="faas-connector",
         group_id=kafka.group,
@@ -110,7 +89,15 @@ def consumer_of(kafka: KafkaSettings) -> Consumer:
         rebalance_timeout_ms=_ms(kafka.rebalance_wait + max(10.0, kafka.session_timeout)),
         partition_assignment_strategy=[_ASSIGNORS[kafka.assignment]],
     )
-    return cast("Consumer", made)
+
+
+async def leave(consumer: Any) -> None:
+    """Leave the group, and close what is open."""
+    try:
+        await whole(consumer.stop(), "leave Kafka", grace=GRACE)
+    except SourceError:
+        # The library cancels itself where a fetch has just failed, and leaves its connections open.
+        await consumer._client.close()  # noqa: SLF001
 
 
 def register_listener(listener: type) -> None:
@@ -123,17 +110,15 @@ def _connection(kafka: KafkaSettings) -> dict[str, Any]:
     found: dict[str, Any] = {"bootstrap_servers": list(kafka.brokers), "ssl_context": context}
     protocol = "PLAINTEXT" if context is None else "SSL"
     if kafka.password is not None:
-        secret = kafka.password
         protocol = "SASL_PLAINTEXT" if context is None else "SASL_SSL"
         found["sasl_mechanism"] = kafka.sasl.value.upper()
         found["sasl_plain_username"] = kafka.user
-        found["sasl_plain_password"] = secret.get() if isinstance(secret, SecretFile) else secret
+        found["sasl_plain_password"] = text_of(kafka.password)
     return found | {"security_protocol": protocol}
 
 
 async def why_not(kafka: KafkaSettings) -> SourceError:
     """Why none of the brokers could be connected to: the library only logs that."""
-    where = ", ".join(kafka.brokers)
     options = _connection(kafka)
     why = "no answer"
     for host, port, _ in _conn.collect_hosts(options.pop("bootstrap_servers")):
@@ -143,12 +128,20 @@ async def why_not(kafka: KafkaSettings) -> SourceError:
             )
             connection.close()
         except (OSError, KafkaError) as error:
-            why = " ".join(str(error).split()) or type(error).__name__
+            why = reason_of(error)
     who = f" as {kafka.user}" if kafka.user else ""
     return SourceError(
-        f"{kafka.name}: can't connect to Kafka at {where}{who} ({why}); is it there, and are TLS, "
-        "user and password right?"
+        f"{kafka.name}: can't connect to Kafka at {', '.join(kafka.brokers)}{who} ({why}); "
+        "is it there, and are TLS, user and password right?"
     )
+
+
+def reason_of(error: Exception) -> str:
+    """What the library said, in one line."""
+    said = " ".join(str(error).split())
+    if isinstance(error, KafkaError | OSError) and said:
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 class _Rarely(logging.Filter):

@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from faas_connector.errors import SourceError
 from faas_connector.event import Event
 from faas_connector.source import Delivery, Session
 from faas_connector.sources.kafka.client import (
-    Consumer,
+    REBALANCING,
     KafkaError,
     Record,
     TopicPartition,
+    reason_of,
     register_listener,
 )
 from faas_connector.sources.kafka.settings import KafkaSettings, Start, start_time_of
@@ -24,20 +26,19 @@ _POLL_MS = 1000
 # Seconds between two polls while nothing may be read, and while there are no partitions.
 _IDLE, _UNASSIGNED = 1.0, 0.05
 
+Batches = Mapping[TopicPartition, Sequence[Record]]
+
 
 class Lane:
     """One partition, from its assignment to its revocation; all offsets are of what comes next."""
 
-    __slots__ = ("committed", "done", "handed", "is_lost", "read", "tp")
+    __slots__ = ("committed", "done", "handed", "is_lost", "name", "read", "tp")
 
     def __init__(self, tp: TopicPartition, start: int) -> None:
         self.tp = tp
         self.read = self.handed = self.done = self.committed = start
+        self.name = f"{tp.topic}/{tp.partition}"
         self.is_lost = False
-
-    def begin_at(self, offset: int) -> None:
-        """Its log begins anew: the topic was made again, or its end was lost."""
-        self.read = self.handed = self.done = self.committed = offset
 
 
 class KafkaDelivery(Delivery):
@@ -49,7 +50,7 @@ class KafkaDelivery(Delivery):
         super().__init__(
             event,
             position=f"{reader.group}/{event.id}/{record.timestamp}",
-            partition=f"{record.topic}/{record.partition}",
+            partition=lane.name,
         )
         self.reader, self.lane, self.offset = reader, lane, record.offset
 
@@ -68,7 +69,7 @@ class Reader(AsyncIterator[Delivery]):
     def __init__(
         self,
         kafka: KafkaSettings,
-        consumer: Consumer,
+        consumer: Any,
         session: Session,
         make: Callable[[Record], Event],
     ) -> None:
@@ -85,7 +86,7 @@ class Reader(AsyncIterator[Delivery]):
         self._room = asyncio.Event()  # nothing is ready
         self._settled = asyncio.Event()  # something was committed, or will never be
         self._committing = asyncio.Lock()
-        self._polling: asyncio.Task[Mapping[TopicPartition, Sequence[Record]]] | None = None
+        self._polling: asyncio.Task[Batches] | None = None
 
     # Reading
 
@@ -110,13 +111,7 @@ class Reader(AsyncIterator[Delivery]):
 
     async def joined(self, within: float) -> None:
         """Wait until we have our partitions, or for so long. Raises SourceError."""
-        waits = [asyncio.ensure_future(each.wait()) for each in (self._assigned, self._wake)]
-        try:
-            await asyncio.wait(waits, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        await _within(self._wake.wait(), within)
         if self._failure is not None:
             raise self._failure
 
@@ -125,8 +120,8 @@ class Reader(AsyncIterator[Delivery]):
         try:
             while True:
                 await self._poll()
-        except KafkaError as error:
-            self._fail(error)
+        except Exception as error:
+            self._fail(self._failed(reason_of(error)))
         finally:
             if self._polling is not None:
                 self._polling.cancel()
@@ -145,37 +140,38 @@ class Reader(AsyncIterator[Delivery]):
             if paused := self.consumer.paused():
                 self.consumer.resume(*paused)
             fetching = self.consumer.getmany(timeout_ms=_POLL_MS, max_records=_BATCH)
-            self._polling = asyncio.create_task(_awaited(fetching), name=f"{self.group}: poll")
+            self._polling = asyncio.create_task(fetching, name=f"{self.group}: poll")
             # A revocation cancels it, so that it never gives records of another assignment.
             await asyncio.wait([self._polling])
             if not self._polling.cancelled():
                 self._take(self._polling.result())
 
-    def _take(self, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
+    def _take(self, batches: Batches) -> None:
         for tp, records in batches.items():
             lane = self._lanes.get(tp)
-            if lane is None:
+            if lane is None or lane.is_lost:
                 continue
             if records and records[0].offset < lane.read:
-                lane.begin_at(records[0].offset)
+                # Its log begins anew: the topic was made again, or its end was lost.
+                lane.is_lost = True
+                lane = self._lanes[tp] = Lane(tp, records[0].offset)
             for record in records:
                 lane.read = record.offset + 1
                 self._ready.append(KafkaDelivery(self, lane, record, self._make(record)))
         if self._ready:
             self._wake.set()
 
-    def _fail(self, error: Exception) -> None:
-        why = " ".join(str(error).split()) or type(error).__name__
-        self._failure = SourceError(
-            f"{self._kafka.name}: Kafka at {', '.join(self._kafka.brokers)}, group {self.group}: "
-            f"{why}"
-        )
+    def _fail(self, failure: SourceError) -> None:
+        self._failure = failure
         self._wake.set()
+
+    def _failed(self, reason: str) -> SourceError:
+        where = ", ".join(self._kafka.brokers)
+        return SourceError(f"{self._kafka.name}: Kafka at {where}, group {self.group}: {reason}")
 
     def close(self) -> None:
         """Nothing is settled any more."""
         self._lose()
-        self._ready.clear()
 
     # Settling
 
@@ -183,27 +179,30 @@ class Reader(AsyncIterator[Delivery]):
         """Commit up to an offset; what others have to commit meanwhile goes with it.
 
         Raises:
-            SourceError: the partition isn't ours any more.
+            SourceError: the partition isn't ours any more, or its broker doesn't take it.
         """
         lane.done = offset
         async with self._committing:
-            if lane.committed == offset and not lane.is_lost:
-                return
             if lane.is_lost:
-                raise SourceError(
-                    f"{self._kafka.name}: {lane.tp.topic}/{lane.tp.partition} was given to another "
-                    f"member of {self.group}"
-                )
+                raise self._failed(f"{lane.name} is no longer ours, or its log began anew")
+            if lane.committed == offset:
+                return
             due = [each for each in self._lanes.values() if each.done != each.committed]
             offsets = {each.tp: each.done for each in due}
+            wait = self._kafka.session_timeout
             try:
-                await self.consumer.commit(offsets)
-            except KafkaError as error:
+                # The library tries for ever what can't be, as where a topic was deleted.
+                async with asyncio.timeout(wait):
+                    await self.consumer.commit(offsets)
+            except (KafkaError, TimeoutError) as error:
+                why = reason_of(error)
+                if isinstance(error, TimeoutError):
+                    why = f"not within {wait} s; is the broker up, and the topic still there?"
+                failure = self._failed(f"could not commit {lane.name}: {why}")
                 self._lose()
-                raise SourceError(
-                    f"{self._kafka.name}: could not commit {lane.tp.topic}/{lane.tp.partition}: "
-                    f"{' '.join(str(error).split())}"
-                ) from error
+                if not isinstance(error, REBALANCING):
+                    self._fail(failure)
+                raise failure from error
             for each in due:
                 each.committed = offsets[each.tp]
         self._settled.set()
@@ -211,6 +210,8 @@ class Reader(AsyncIterator[Delivery]):
     def _lose(self) -> None:
         for lane in self._lanes.values():
             lane.is_lost = True
+        self._ready.clear()
+        self._room.set()
         self._settled.set()
 
     # The group: called by the library
@@ -240,10 +241,11 @@ class Reader(AsyncIterator[Delivery]):
             for tp, start in starts.items():
                 self.consumer.seek(tp, start)
                 self._lanes[tp] = Lane(tp, start)
-        except KafkaError as error:
-            self._fail(error)
+        except Exception as error:
+            self._fail(self._failed(reason_of(error)))
         else:
             self._assigned.set()
+            self._wake.set()
 
     async def _starts(self, assigned: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         consumer = self.consumer
@@ -265,12 +267,6 @@ class Reader(AsyncIterator[Delivery]):
 
 
 register_listener(Reader)
-
-
-async def _awaited(
-    fetching: Awaitable[Mapping[TopicPartition, Sequence[Record]]],
-) -> Mapping[TopicPartition, Sequence[Record]]:
-    return await fetching
 
 
 async def _within(wait: Awaitable[object], seconds: float) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import enum
 import re
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from faas_connector.auth import Secret
 from faas_connector.errors import ConfigError
 from faas_connector.options import Bytes, Foreign, Seconds, option, settings
+from faas_connector.sources.checks import check_above_zero, take_lists, take_members
 from faas_connector.sources.tls import TlsSettings, ssl_context
+from faas_connector.urls import mask_url
 
 
 class Start(enum.Enum):
@@ -24,6 +27,7 @@ class OrderBy(enum.Enum):
 
     KEY = "key"
     PARTITION = "partition"
+    NONE = "none"
 
 
 class Sasl(enum.Enum):
@@ -67,13 +71,15 @@ class KafkaSettings(TlsSettings):
     start_time: str = option(default="", example="'2026-11-24T09:00:00Z'")
     """Such a group begins with the first record of this time (RFC 3339) or later instead."""
     order_by: OrderBy = OrderBy.KEY
-    """What a function that asks for `order: key` gets in order: each `key`, or the `partition`."""
+    """What a function that asks for `order: key` gets in order: each `key`, the `partition`, or
+    `none`."""
     read_committed: bool = False
     """Whether records of a transaction are read only once it is committed."""
     max_bytes: Bytes = option(default=1024 * 1024, env=("max_bytes",))
     """Fetched at once of a partition; a larger record comes all the same."""
     session_timeout: Seconds = 45.0
-    """Silence after which the group gives our partitions to others."""
+    """Silence after which the group gives our partitions to others; and for how long a commit is
+    waited for, before the connector connects anew."""
     poll_timeout: Seconds = 300.0
     """For how long the connector may stand still before it leaves the group."""
     rebalance_wait: Seconds = 30.0
@@ -91,29 +97,24 @@ class KafkaSettings(TlsSettings):
     """The password of SASL."""
 
     def __post_init__(self) -> None:
-        for name, kind in _ENUMS.items():
-            object.__setattr__(self, name, _member(kind, getattr(self, name), name))
-        for name in ("brokers", "topics"):
-            _no_text(name, getattr(self, name))
+        take_members(self, "kafka", start=Start, order_by=OrderBy, sasl=Sasl, assignment=Assignment)
+        take_lists(self, "brokers", "topics")
         if not self.brokers:
             raise ConfigError("kafka.brokers is empty; for example ('kafka:9092',)")
+        for broker in self.brokers:
+            _check_broker(broker)
         if bool(self.topics) == bool(self.pattern):
             raise ConfigError(
                 "kafka reads topics or a pattern, one of them; for example topics=('payments',)"
             )
         if bool(self.user) != (self.password is not None):
             raise ConfigError("kafka.user and kafka.password go together; set both, or none")
-        for name in ("session_timeout", "poll_timeout", "rebalance_wait", "max_bytes"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"kafka.{name} must be above 0, got {getattr(self, name)!r}")
-        _compiled(self.pattern)
+        check_above_zero(
+            self, "kafka", "session_timeout", "poll_timeout", "rebalance_wait", "max_bytes"
+        )
+        _check_pattern(self.pattern)
         start_time_of(self.start_time)
         ssl_context(self, "kafka")
-
-
-_ENUMS: dict[str, type[enum.Enum]] = {
-    "start": Start, "order_by": OrderBy, "sasl": Sasl, "assignment": Assignment,
-}  # fmt: skip
 
 
 def start_time_of(text: str) -> int | None:
@@ -131,7 +132,20 @@ def start_time_of(text: str) -> int | None:
     return int(found.timestamp() * 1000)
 
 
-def _compiled(pattern: str) -> None:
+def _check_broker(broker: str) -> None:
+    try:
+        parts = urlsplit(f"//{broker}")
+        usable = parts.hostname and parts.port != 0 and not set(broker) & set("/@")
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(
+            f"kafka.brokers must each be HOST:PORT, got {mask_url(broker)!r}; for example "
+            "kafka:9092 (TLS, user and password have options of their own)"
+        )
+
+
+def _check_pattern(pattern: str) -> None:
     try:
         re.compile(pattern)
     except re.error as error:
@@ -139,16 +153,3 @@ def _compiled(pattern: str) -> None:
             f"kafka.pattern: {pattern!r} is no regular expression ({error}); "
             r"for example payment\..*"
         ) from None
-
-
-def _no_text(name: str, value: object) -> None:
-    if isinstance(value, str):
-        raise ConfigError(f"kafka.{name} must be a list, got {value!r}; for example ({value!r},)")
-
-
-def _member(kind: type[enum.Enum], value: object, name: str) -> enum.Enum:
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(str(each.value) for each in kind)
-        raise ConfigError(f"kafka.{name} must be one of {known}; got {value!r}") from None

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 from faas_connector.errors import SourceError
 from faas_connector.event import Event
 from faas_connector.options import settings
 from faas_connector.source import Delivery, Guarantee, Pausing, Session, Settling, SourceTraits
 from faas_connector.sources.fields import fields
-from faas_connector.sources.kafka.client import KafkaError, Record, consumer_of, why_not
+from faas_connector.sources.kafka.client import (
+    GRACE,
+    KafkaError,
+    Record,
+    consumer_of,
+    leave,
+    why_not,
+)
 from faas_connector.sources.kafka.reader import Reader
 from faas_connector.sources.kafka.settings import KafkaSettings, OrderBy
+from faas_connector.sources.whole import whole
 
 _PREFIX = "X-Kafka-"
 # Seconds within which a member usually has its partitions; it may get none for longer.
 _JOINING = 3.0
-# Seconds for connecting to end by itself: the library leaks a connection when it is cancelled.
-_GRACE = 1.0
 
 
 @settings
@@ -59,7 +64,7 @@ class KafkaSource(KafkaSettings):
         reader = Reader(self, consumer, session, self._event)
         tasks: list[asyncio.Task[None]] = []
         try:
-            await _finished(self._start(reader))
+            await whole(self._start(reader), f"{self.name}: connect", grace=GRACE)
             tasks = [
                 asyncio.create_task(reader.pump(), name=f"{self.name}: read"),
                 asyncio.create_task(reader.notice_stop(), name=f"{self.name}: notice the stop"),
@@ -71,7 +76,7 @@ class KafkaSource(KafkaSettings):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await consumer.stop()
+            await leave(consumer)
 
     async def _start(self, reader: Reader) -> None:
         consumer = reader.consumer
@@ -89,40 +94,31 @@ class KafkaSource(KafkaSettings):
         consumer.subscribe(self.topics, self.pattern or None, reader)
 
     def _event(self, record: Record) -> Event:
-        own: dict[str, str | bytes] = {
+        own: dict[str, str | bytes | None] = {
             "Partition": str(record.partition),
             "Offset": str(record.offset),
+            "Timestamp": str(record.timestamp) if record.timestamp >= 0 else None,
+            "Key": record.key,
+            "Tombstone": "true" if record.value is None else None,
         }
-        time = None
-        if record.timestamp >= 0:
-            own["Timestamp"] = str(record.timestamp)
-            time = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-        if record.key is not None:
-            own["Key"] = record.key
-        if record.value is None:
-            own["Tombstone"] = "true"
+        key = None
         if self.order_by is OrderBy.PARTITION:
-            key: str | None = f"{record.topic}/{record.partition}"
-        else:
-            key = None if record.key is None else record.key.decode("utf-8", "surrogateescape")
+            key = f"{record.topic}/{record.partition}"
+        elif self.order_by is OrderBy.KEY and record.key is not None:
+            key = record.key.decode("utf-8", "surrogateescape")
         return Event(
             record.topic,
             record.value or b"",
             fields(_PREFIX, own, record.headers),
             id=f"{record.topic}/{record.partition}/{record.offset}",
             key=key,
-            time=time,
+            time=_time(record.timestamp),
         )
 
 
-async def _finished(work: Coroutine[Any, Any, None]) -> None:
-    """Do it; whoever cancels that waits a little for its end."""
-    task = asyncio.create_task(work, name="connect to Kafka")
+def _time(timestamp: int) -> datetime | None:
+    """None where there is none, or a publisher's that is no time."""
     try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=_GRACE)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        raise
-    task.result()
+        return datetime.fromtimestamp(timestamp / 1000, UTC) if timestamp >= 0 else None
+    except (ValueError, OverflowError, OSError):
+        return None
