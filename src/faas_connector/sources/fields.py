@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 
-from faas_connector.headers import encode_field
+from faas_connector.headers import encode_field, is_text
 
 _NO_TOKEN = re.compile(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 MOST_BYTES = 32 * 1024
@@ -70,12 +70,12 @@ def _encoded(found: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
     marks: set[str] = set()
     for name, value in found:
         text = value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
-        one, *mark = encode_field(name, text)
-        if mark:
-            encoded.update((one, *mark))
-            marks.add(mark[0][0].lower())
+        if is_text(text):
+            plain[name] = text
         else:
-            plain[one[0]] = one[1]
+            field, mark = encode_field(name, text)
+            encoded.update((field, mark))
+            marks.add(mark[0].lower())
     if marks:  # what its publisher called so says nothing of our encoding
         plain = {name: value for name, value in plain.items() if name.lower() not in marks}
     return plain | encoded
