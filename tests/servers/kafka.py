@@ -20,6 +20,8 @@ USER, PASSWORD = "reader", "s3cret-kafka"
 POM = f"""<project><modelVersion>4.0.0</modelVersion><groupId>tests</groupId>
 <artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging><dependencies>
 <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
+<version>{VERSION}</version></dependency>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId>
 <version>{VERSION}</version></dependency></dependencies></project>"""
 SETTINGS = r"""
 process.roles=broker,controller
@@ -60,7 +62,7 @@ ssl.client.auth=required
 def jars():
     """The folder that holds them, fetched once for this user."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "faas-connector"
-    folder = cache / f"kafka-{VERSION}"
+    folder = cache / f"kafka-{VERSION}-with-tools"
     with locked("kafka-jars"):
         if not list(folder.glob("kafka_*.jar")):
             _fetch(binary_of("maven", "mvn"), folder)
@@ -116,6 +118,10 @@ class KafkaServer(Server):
     def command(self):
         return [*self._java("-Xmx256m"), "kafka.Kafka", str(self.settings)]
 
+    def console_producer(self):
+        """What `kafka-console-producer.sh` starts."""
+        return [*self._java("-Xmx128m"), "org.apache.kafka.tools.ConsoleProducer"]
+
     def _java(self, memory):
         light = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
         return [self.program, memory, *light, "-cp", f"{self._jars}/*"]
@@ -139,7 +145,7 @@ class KafkaServer(Server):
         async with admin(self.url) as client:
             configs = {name.replace("_", "."): value for name, value in config.items()}
             await client.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs)])
-            while topic not in await client.list_topics():
+            while topic not in await client.list_topics():  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
 
     async def delete(self, topic):
