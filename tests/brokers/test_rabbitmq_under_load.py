@@ -15,7 +15,7 @@ UNSETTLED = 64
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture(params=["classic"])
+@pytest.fixture(params=["classic", pytest.param("quorum", marks=pytest.mark.soak)])
 async def queue(rabbitmq, request):
     name = f"load-{os.getpid()}-{next(NUMBERS)}"
     async with rabbitmq.channel() as channel:
@@ -39,7 +39,7 @@ def arguments(rabbitmq, queue, *more):
 
 
 def unsettled(rabbitmq, queue):
-    """Messages of a classic queue that are delivered and not acknowledged."""
+    """Messages of a queue that are delivered and not acknowledged."""
     name = f"rabbit_misc:r(<<47>>, queue, list_to_binary({[*queue.encode()]}))"
     what = "messages_unacknowledged"
     return int(
@@ -67,7 +67,7 @@ async def test_a_killed_broker_loses_nothing(rabbitmq, queue, tmp_path, number, 
         async with replicas(tmp_path, gateway, arguments(rabbitmq, queue)) as another:
             replica = await another()
             await gateway.wait_received(60 + 10 * number, within=20)
-            assert not is_classic or unsettled(rabbitmq, queue) >= 16
+            assert unsettled(rabbitmq, queue) >= 16
             settled = len(gateway.received) if is_classic else 0
             await rabbitmq.restarted()
             await eventually(lambda: not lost(gateway, EVENTS))

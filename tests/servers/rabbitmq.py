@@ -96,7 +96,8 @@ class RabbitMqServer(Server):
     def environ(self):
         args = (
             "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none -start_epmd false "
-            "-kernel inet_dist_use_interface {127,0,0,1} -rabbit channel_tick_interval 200"
+            "-kernel inet_dist_use_interface {127,0,0,1} -rabbit channel_tick_interval 200 "
+            "-rabbit quorum_tick_interval 200"
         )
         own = {
             "RABBITMQ_NODENAME": self.node,
