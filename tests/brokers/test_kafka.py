@@ -205,6 +205,18 @@ async def test_a_pattern_finds_its_topics(kafka, topic):
     assert (await first_of(source, topic)).event.topic == topic
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(90)
+async def test_a_pattern_finds_a_later_topic(kafka, topic):
+    source = source_of(kafka, topic, topics=(), pattern=f"{topic}-")
+    async with opened(source, {topic}, 60.0) as found:
+        await kafka.create(f"{topic}-later")
+        await send(kafka, f"{topic}-later", b"1")
+        [delivery] = await found.take(1)
+        assert delivery.event.topic == f"{topic}-later"
+        await delivery.ack()
+
+
 async def test_read_committed_leaves_out_what_was_aborted(kafka, topic):
     async with kafka.producer(transactional_id=topic) as producer:
         await producer.begin_transaction()

@@ -47,6 +47,8 @@ _log = logging.getLogger("faas_connector.source")
 # Seconds in which the library says the same thing once: an outage makes it say so ten times each.
 _SAID = 30.0
 _CONNECTING = 10.0
+# Seconds after which topics are looked for again that a pattern matches.
+_NEW_TOPICS = 30.0
 GRACE = 1.0
 """Seconds for the library to end by itself: it leaks connections where it is cancelled."""
 
@@ -86,6 +88,7 @@ def consumer_of(kafka: KafkaSettings) -> Any:
         session_timeout_ms=_ms(kafka.session_timeout),
         heartbeat_interval_ms=_ms(heartbeat),
         max_poll_interval_ms=_ms(kafka.poll_timeout),
+        metadata_max_age_ms=_ms(_NEW_TOPICS),
         rebalance_timeout_ms=_ms(kafka.rebalance_wait + max(10.0, kafka.session_timeout)),
         partition_assignment_strategy=[_ASSIGNORS[kafka.assignment]],
     )

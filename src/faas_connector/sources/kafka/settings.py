@@ -63,7 +63,7 @@ class KafkaSettings(TlsSettings):
     """The topics to read."""
     pattern: str = option(default="", example="payment\\..*")
     """Instead of `topics`: a regular expression; every topic whose name begins with a match is
-    read, later ones too."""
+    read; a later one within half a minute, from its start."""
     group: str = option(default="faas-kafka-queue-workers", env=("group",))
     """The consumer group; its members divide the partitions among them."""
     start: Start = option(default=Start.EARLIEST, env=(Foreign("initial_offset", _start),))
