@@ -231,7 +231,7 @@ async def test_read_committed_leaves_out_what_was_aborted(kafka, topic):
 # Security
 
 
-@pytest.mark.parametrize("sasl", ["plain", "scram-sha-256", "scram-sha-512"])
+@pytest.mark.parametrize("sasl", ["plain", "scram-sha-256", "SCRAM-SHA-512"])
 async def test_a_user_with_a_password(kafka, topic, sasl):
     await send(kafka, topic, b"1")
     source = source_of(
@@ -287,6 +287,7 @@ async def test_a_topic_that_is_not_there_is_told(kafka, topic):
         ({"pattern": "("}, "topics or a pattern"),
         ({"topics": (), "pattern": "("}, "no regular expression"),
         ({"start": "newish"}, "must be one of earliest, latest"),
+        ({"sasl": "Gssapi"}, "must be one of plain, scram-sha-256, scram-sha-512; got 'Gssapi'"),
         ({"start_time": "2026-01-01"}, "no time with a zone"),
         ({"user": "me"}, "go together"),
         ({"session_timeout": 0.0}, "must be above 0"),

@@ -153,7 +153,7 @@ async def test_what_comes_again_says_so(rabbitmq, channel, queue):
 async def test_queues_exchanges_and_bindings_are_made(rabbitmq, channel, queue):
     source = source_of(
         rabbitmq, queue, bindings=(f"{queue}-shop:order.*", f"{queue}-news:#"),
-        topic_from="routing-key",
+        topic_from="routing_key",
     )  # fmt: skip
     async with reading(source) as found:
         for exchange, key in (("shop", "order.new"), ("shop", "left.out"), ("news", "a.b")):

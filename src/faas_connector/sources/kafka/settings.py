@@ -37,6 +37,12 @@ class Sasl(enum.Enum):
     SCRAM_256 = "scram-sha-256"
     SCRAM_512 = "scram-sha-512"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Sasl | None:
+        """In any case: Kafka's own settings say `SCRAM-SHA-512`."""
+        text = str(value).lower()
+        return None if text == value else cls(text)
+
 
 class Assignment(enum.Enum):
     """How partitions are divided among the members of a group."""

@@ -26,6 +26,10 @@ class TopicFrom(enum.Enum):
     QUEUE = "queue"
     ROUTING_KEY = "routing-key"
 
+    @classmethod
+    def _missing_(cls, value: object) -> TopicFrom | None:
+        return cls.ROUTING_KEY if value == "routing_key" else None
+
 
 class QueueType(enum.Enum):
     """How RabbitMQ keeps a queue."""
