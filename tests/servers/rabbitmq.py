@@ -45,7 +45,7 @@ class RabbitMqServer(Server):
     """One node, with a plain port and one with TLS; user `reader` may use queues `open…` only."""
 
     package = "rabbitmq-server"
-    patience = 40.0
+    patience = 60.0
 
     def __init__(self, folder, ca):
         super().__init__(folder)
