@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
@@ -36,8 +36,8 @@ forgive()
 
 KafkaError: type[Exception] = _errors.KafkaError
 """Whatever the library or a broker complains about."""
-REBALANCING: tuple[type[Exception], ...] = (_errors.CommitFailedError, _errors.IllegalStateError)
-"""What a commit meets while partitions are taken away; they are given anew by itself."""
+RebalancedError: type[Exception] = _errors.CommitFailedError
+"""The group has divided its partitions anew; which are ours is told by itself."""
 _ASSIGNORS = {
     Assignment.ROUND_ROBIN: _round_robin.RoundRobinPartitionAssignor,
     Assignment.RANGE: _range.RangePartitionAssignor,
@@ -92,6 +92,17 @@ def consumer_of(kafka: KafkaSettings) -> Any:
         rebalance_timeout_ms=_ms(kafka.rebalance_wait + max(10.0, kafka.session_timeout)),
         partition_assignment_strategy=[_ASSIGNORS[kafka.assignment]],
     )
+
+
+async def commit(consumer: Any, offsets: Mapping[TopicPartition, int]) -> None:
+    """Commit them. Raises KafkaError."""
+    try:
+        await consumer.commit(offsets)
+    except _errors.IllegalStateError:
+        # Where other topics match a pattern, the library takes nothing from then on, though the
+        # group does until it has divided them anew.
+        known = {tp: _kafka.structs.OffsetAndMetadata(at, "") for tp, at in offsets.items()}
+        await consumer._coordinator.commit_offsets(None, known)  # noqa: SLF001
 
 
 async def leave(consumer: Any) -> None:

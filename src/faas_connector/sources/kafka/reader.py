@@ -12,10 +12,11 @@ from faas_connector.errors import SourceError
 from faas_connector.event import Event
 from faas_connector.source import Delivery, Session
 from faas_connector.sources.kafka.client import (
-    REBALANCING,
     KafkaError,
+    RebalancedError,
     Record,
     TopicPartition,
+    commit,
     reason_of,
     register_listener,
 )
@@ -193,14 +194,14 @@ class Reader(AsyncIterator[Delivery]):
             try:
                 # The library tries for ever what can't be, as where a topic was deleted.
                 async with asyncio.timeout(wait):
-                    await self.consumer.commit(offsets)
+                    await commit(self.consumer, offsets)
             except (KafkaError, TimeoutError) as error:
                 why = reason_of(error)
                 if isinstance(error, TimeoutError):
                     why = f"not within {wait} s; is the broker up, and the topic still there?"
                 failure = self._failed(f"could not commit {lane.name}: {why}")
                 self._lose()
-                if not isinstance(error, REBALANCING):
+                if not isinstance(error, RebalancedError):
                     self._fail(failure)
                 raise failure from error
             for each in due:
