@@ -15,7 +15,7 @@ from faas_connector.errors import ConfigError, SourceError
 from faas_connector.settings.sources import load_source
 from faas_connector.sources.rabbitmq import RabbitMqSource
 from faas_connector.stores.memory import MemoryStore
-from faas_connector.testing import LocalFunction, LocalGateway
+from faas_connector.testing import FaultProxy, LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import opened
 from servers.rabbitmq import PASSWORD, USER
 
@@ -435,6 +435,19 @@ async def engine(source, function, store=None):
             yield gateway
             controller.stop()
             assert await run
+
+
+async def test_a_broker_that_says_nothing_is_told(rabbitmq, channel, queue):
+    await send(channel, queue, b"1")
+    async with FaultProxy(rabbitmq.host, rabbitmq.port) as proxy:
+        url = f"amqp://{proxy.host}:{proxy.port}"
+        source = source_of(rabbitmq, queue, url=url, connect_timeout=0.5)
+        async with reading(source) as found:
+            proxy.black_hole()
+            with pytest.raises(SourceError, match="lets us consume nothing within"):
+                await found.next()
+        await proxy.resume()
+        assert (await first_of(source)).event.data == b"1"
 
 
 async def test_a_queue_that_is_deleted_is_told(rabbitmq, channel, queue):

@@ -203,9 +203,14 @@ async def _channel(
     """A channel for one question: the broker closes it where it refuses."""
     channel = await connection.channel(publisher_confirms=False)
     try:
-        yield channel
+        async with asyncio.timeout(source.connect_timeout):
+            yield channel
     except ChannelNotFoundEntity:
         raise
+    except TimeoutError:
+        raise SourceError(
+            f"{source.name}: {what}: no answer within {source.connect_timeout} s"
+        ) from None
     except FAILURES as error:
         raise SourceError(f"{source.name}: {what}: {reason_of(error)}") from None
     await channel.close()

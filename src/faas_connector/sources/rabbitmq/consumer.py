@@ -45,6 +45,7 @@ class Consumer:
         queues: tuple[str, ...],
         prefetch: int,
         timeout: float,
+        patience: float,
     ) -> None:
         """Prepare; `resume` begins.
 
@@ -55,13 +56,14 @@ class Consumer:
             queues: to read.
             prefetch: how many messages of all of them may be unsettled.
             timeout: seconds after which the broker closes the channel of what is unsettled.
+            patience: seconds in which the broker answers that it begins to send.
         """
         self.channel = channel
         self._session = session
         self._label = label
         self._queues = queues
         self._prefetch = max(1, prefetch // len(queues))
-        self._timeout = timeout
+        self._timeout, self._patience = timeout, patience
         self._waiting: deque[Waiting] = deque()
         self._bytes = 0
         self._tags: dict[str, str] = {}
@@ -124,7 +126,13 @@ class Consumer:
     async def resume(self) -> None:
         """Have the broker send, where it doesn't."""
         if not self._tags:
-            await whole(self._consume(), f"{self._label}: consume")
+            try:
+                async with asyncio.timeout(self._patience):
+                    await whole(self._consume(), f"{self._label}: consume")
+            except TimeoutError:
+                raise SourceError(
+                    f"{self._label}: the broker lets us consume nothing within {self._patience} s"
+                ) from None
 
     async def _consume(self) -> None:
         async with self._turn:

@@ -84,7 +84,10 @@ class RabbitMqSource(RabbitMqSettings):
         channel = await connection.channel(publisher_confirms=False)
         host, port = self.address
         label = f"{self.name}: {host}:{port}"
-        consumer = Consumer(channel, session, label, self.queues, prefetch, self.consumer_timeout)
+        consumer = Consumer(
+            channel, session, label, self.queues, prefetch, self.consumer_timeout,
+            self.connect_timeout,
+        )  # fmt: skip
         return consumer, dead_letters
 
     def _delivery(
