@@ -59,7 +59,12 @@ class RedisStreamSource:
         if not (self.stream and self.min_idle > 0 and self.batch > 0):
             raise ConfigError("redis-stream needs a stream, and min_idle and batch above 0")
 
-    traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, extends=True, replicas_share=True)
+    traits = SourceTraits(
+        guarantee=Guarantee.AT_LEAST_ONCE,
+        extends=True,
+        replicas_share=True,
+        connector="acme/redis-connector",
+    )
 
     @property
     def topics(self) -> tuple[str, ...]:

@@ -168,8 +168,9 @@ class ControllerConfig:
     """`Content-Type` of events that don't say."""
     user_agent: str = f"faas-connector/{__version__}"
     """`User-Agent` of every request."""
-    connector: str = "faas-connector"
-    """`X-Connector` of every call, by custom `<vendor>/<name>-connector`."""
+    connector: str | None = None
+    """`X-Connector` of every call, by custom `<vendor>/<name>-connector`; None for what the source
+    of the event says (`SourceTraits.connector`), else `faas-connector`."""
     send_topic: bool = True
     """Whether calls carry `X-Topic`."""
     retry: RetryPolicy = RetryPolicy()
@@ -195,7 +196,8 @@ class ControllerConfig:
             check_callback_url(self.callback_url)
         _check_text("content_type", self.content_type, "application/json")
         _check_text("user_agent", self.user_agent, "acme-connector/1.0")
-        _check_text("connector", self.connector, "acme/orders-connector")
+        if self.connector is not None:
+            _check_text("connector", self.connector, "acme/orders-connector")
         _instance("topic_delimiter", self.topic_delimiter, str, "','")
         _instance("send_topic", self.send_topic, bool, "False")
         _instance("invocation", self.invocation, Invocation, "Invocation.ASYNC")

@@ -108,7 +108,7 @@ class Dispatcher:
             if running is not None:
                 self._begin_again(running, delivery)
                 return
-        event = from_outside(delivery.event)
+        event = from_outside(delivery.event, intake.connector)
         if intake.cloudevents:
             event = as_cloudevent(event, source=intake.name, position=position)
         tracked = Tracked(intake, delivery, event, self._clock(), intake.name, key)

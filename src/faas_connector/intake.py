@@ -106,6 +106,7 @@ class Intake:
         *,
         namespaces: Iterable[str] = (),
         cloudevents: bool = False,
+        connector: str = "",
     ) -> None:
         """Start with nothing.
 
@@ -115,11 +116,13 @@ class Intake:
             limits: `max_unsettled` and `max_unsettled_bytes` hold for it.
             namespaces: patterns; its events go to functions of these only. Empty for all.
             cloudevents: whether its events go out as CloudEvents.
+            connector: what they go out with as `X-Connector`; empty for what all calls have.
         """
         self.name = name
         self.traits = traits
         self.namespaces = tuple(namespaces)
         self.cloudevents = cloudevents
+        self.connector = connector
         self.by_position = traits.settling is Settling.BY_POSITION
         self.lines: dict[str, Line] = {}
         self.running: dict[Tracked, None] = {}

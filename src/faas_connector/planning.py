@@ -35,6 +35,8 @@ _NEVER_FROM_OUTSIDE = frozenset(
 )
 # Whether the gateway hears of these depends on their values, or on the call's own options.
 _DEPENDENT = frozenset({"accept", "x-callback-url"})
+# What functions get as `X-Connector` where neither the configuration nor the source says another.
+_CONNECTOR = "faas-connector"
 _MOST_REMEMBERED = 16_384
 _LONGEST_REMEMBERED = 2048
 
@@ -74,7 +76,7 @@ def plan_call(
     invocation = options.invocation or config.invocation
     fields = {
         "user-agent": ("User-Agent", config.user_agent),
-        "x-connector": ("X-Connector", config.connector),
+        "x-connector": ("X-Connector", config.connector or _CONNECTOR),
         "content-type": ("Content-Type", event.content_type or config.content_type),
     }
     if config.send_topic and event.topic:
@@ -251,12 +253,19 @@ def _passing(names: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def from_outside(event: Event) -> Event:
-    """An event that a source read, without the header fields that are ours or the gateway's."""
-    if not event.headers:
-        return event
-    names = tuple(event.headers)
+def from_outside(event: Event, connector: str = "") -> Event:
+    """An event that a source read, without the header fields that are ours or the gateway's.
+
+    Args:
+        event: as the source gives it.
+        connector: what it goes out with as `X-Connector`; empty for what the configuration says.
+    """
+    headers = event.headers
+    names = tuple(headers)
     passing = _passing(names)
-    if len(passing) == len(names):
+    if len(passing) == len(names) and not connector:
         return event
-    return msgspec.structs.replace(event, headers={name: event.headers[name] for name in passing})
+    kept = {name: headers[name] for name in passing}
+    if connector:
+        kept["X-Connector"] = connector
+    return Event(event.topic, event.data, kept, event.content_type, event.id, event.key, event.time)

@@ -69,6 +69,9 @@ class SourceTraits:
     """Whether an event is to be on disk before it is acknowledged, and delivered from there."""
     replicas_share: bool = False
     """Whether several connectors divide the events among them."""
+    connector: str = ""
+    """What functions get as `X-Connector`, by custom `<vendor>/<name>-connector`, unless the
+    configuration says another; empty for `faas-connector`."""
     keeps_dead_letters: bool = False
     """Whether `reject` makes an event a dead letter of the broker, which keeps it; then the store
     keeps only those of which the broker was told already, or which several functions asked for."""

@@ -125,6 +125,7 @@ def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served
         config.limits,
         namespaces=scope.namespaces,
         cloudevents=scope.cloudevents,
+        connector="" if config.connector else made.traits.connector,
     )
     return Served(made, intake)
 

@@ -242,7 +242,6 @@ def test_the_environment_of_an_existing_connectors_chart(start, tmp_path):
             secret_mount_path=str(tmp_path),
             rebuild_interval="30s",
             rebuild_timeout="10s",
-            FAAS_CONNECTOR_CONNECTOR="cron-connector",
             debug="false",
             log_encoding="console",
         )

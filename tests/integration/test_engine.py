@@ -449,3 +449,26 @@ class TestRefusals:
 
     async def test_a_class_is_no_source(self):
         assert "is the class MemorySource" in await self.refusal(MemorySource, store=MemoryStore())
+
+
+@pytest.mark.parametrize(
+    ("said", "configured", "expected"),
+    [
+        ("acme/shop-connector", None, "acme/shop-connector"),
+        ("", None, "faas-connector"),
+        ("acme/shop-connector", "old-connector", "old-connector"),
+    ],
+)
+async def test_functions_hear_which_connector_calls(said, configured, expected):
+    traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, connector=said)
+    source = MemorySource(traits=traits)
+    source.publish(Event("orders", b"1", {"X-Connector": "forged", "X-Shop": "a"}))
+    async with LocalGateway(functions=[function("one")]) as gateway:
+        async with Controller(config(gateway, connector=configured)) as controller:
+            run = asyncio.create_task(controller.run(source, store=MemoryStore()))
+            await gateway.wait_received(1)
+            controller.stop()
+            assert await run
+        [received] = gateway.received
+    assert received.header("X-Connector") == expected
+    assert received.header("X-Shop") == "a"

@@ -113,8 +113,8 @@ class DefaultSettings:
     """Where the queue posts results to, with `mode: async`."""
     send_topic: bool = True
     """Whether functions get `X-Topic`."""
-    connector: str = option(default=ControllerConfig().connector, example="cron-connector")
-    """What functions get as `X-Connector`."""
+    connector: str | None = option(default=None, metavar="NAME", example="acme/orders-connector")
+    """What functions get as `X-Connector`; without it, what each source's page says."""
     retry: RetryPolicy = option(default_factory=RetryPolicy)
     """How failed calls are tried again."""
     unmatched: Unmatched = Unmatched.ACK

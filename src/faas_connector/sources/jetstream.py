@@ -99,7 +99,11 @@ class JetStreamSource(NatsSettings):
     """The JetStream domain, where the stream is not in the server's own."""
 
     traits = SourceTraits(
-        guarantee=Guarantee.AT_LEAST_ONCE, delays_nacks=True, extends=True, replicas_share=True
+        guarantee=Guarantee.AT_LEAST_ONCE,
+        delays_nacks=True,
+        extends=True,
+        replicas_share=True,
+        connector="faas-connector/jetstream-connector",
     )
 
     def __post_init__(self) -> None:

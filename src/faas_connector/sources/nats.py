@@ -75,7 +75,7 @@ class NatsSource(NatsSettings):
         """What is published while nobody listens, or finds no room, is gone."""
         return SourceTraits(
             guarantee=Guarantee.AT_MOST_ONCE, pausing=Pausing.CANNOT, journal=self.durable,
-            replicas_share=bool(self.queue_group),
+            replicas_share=bool(self.queue_group), connector="faas-connector/nats-connector",
         )  # fmt: skip
 
     @property

@@ -80,7 +80,9 @@ class CronSource:
     @property
     def traits(self) -> SourceTraits:
         """A firing that is not kept is gone when the process is."""
-        return SourceTraits(guarantee=Guarantee.AT_MOST_ONCE, journal=self.durable)
+        return SourceTraits(
+            guarantee=Guarantee.AT_MOST_ONCE, journal=self.durable, connector="cron-connector"
+        )
 
     @property
     def topics(self) -> tuple[str, ...]:

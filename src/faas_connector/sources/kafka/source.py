@@ -45,6 +45,7 @@ class KafkaSource(KafkaSettings):
         pausing=Pausing.KEEP_POLLING,
         ordered=True,
         replicas_share=True,
+        connector="faas-connector/kafka-connector",
     )
 
     @property

@@ -46,6 +46,7 @@ class RabbitMqSource(RabbitMqSettings):
             replicas_share=True,
             keeps_dead_letters=bool(self.dead_letter_exchange),
             deadline=self.consumer_timeout,
+            connector="faas-connector/rabbitmq-connector",
         )
 
     @property

@@ -67,7 +67,7 @@ class CloudEventsSource(HttpSettings):
     @property
     def traits(self) -> SourceTraits:
         """Durable: on disk before it is acknowledged."""
-        return http_traits(self)
+        return http_traits(self, "faas-connector/cloudevents-connector")
 
     @property
     def topic_patterns(self) -> Mapping[str, Callable[[str], bool]]:

@@ -105,9 +105,9 @@ def patterns_of(prefix: str) -> dict[str, Callable[[str], bool]]:
     return {f"{prefix}*": lambda topic: topic.startswith(prefix)} if prefix else {}
 
 
-def http_traits(http: HttpSettings) -> SourceTraits:
+def http_traits(http: HttpSettings, connector: str) -> SourceTraits:
     """Who was not answered 202 may come again; nobody else does."""
-    return SourceTraits(guarantee=Guarantee.AT_MOST_ONCE, journal=http.durable)
+    return SourceTraits(guarantee=Guarantee.AT_MOST_ONCE, journal=http.durable, connector=connector)
 
 
 def access_to(http: HttpSettings) -> Access:

@@ -79,7 +79,7 @@ class WebhookSource(HttpSettings):
     @property
     def traits(self) -> SourceTraits:
         """Durable: on disk before it is acknowledged."""
-        return http_traits(self)
+        return http_traits(self, "faas-connector/webhook-connector")
 
     @property
     def topic_patterns(self) -> Mapping[str, Callable[[str], bool]]:
