@@ -293,8 +293,15 @@ EXAMPLES = {
 
 
 class TestText:
-    @pytest.mark.parametrize("value", ["", " a", "a\r\nX-Evil: 1", "é", 3, b"text/plain"])
-    @pytest.mark.parametrize("name", list(EXAMPLES))
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            (name, value)
+            for name in EXAMPLES
+            for value in ("", " a", "a\r\nX-Evil: 1", "é", None, 3, b"text/plain")
+            if (name, value) != ("connector", None)  # its source says it
+        ],
+    )
     def test_what_no_header_may_hold_is_refused(self, name, value):
         assert refusal(ControllerConfig, **{name: value}) == (
             f"{name} must be text that a header may hold, got {value!r}; "
