@@ -98,7 +98,6 @@ class Dispatcher:
 
     def begin(self, intake: Intake, delivery: Delivery) -> None:
         """Deliver an event that a source read."""
-        self.keeping.counts.read += 1
         self.keeping.sources[intake.name].read += 1
         position = delivery.position
         key = None
@@ -149,12 +148,13 @@ class Dispatcher:
         """Deliver it once the limiter has a place for its call; until then it needs no task."""
         self.keeping.sources[tracked.source].matched += 1
         function = tracked.functions[0]
-        pending = Pending(function, tracked.event, self._call_id(tracked, function), tracked.first)
+        terms = self._invoker.terms(function)
+        call_id = self._call_id(tracked, function)
+        pending = Pending(function, tracked.event, call_id, tracked.first, mode=terms.mode)
         tracked.open.append(pending)
         tracked.intake.running[tracked] = None
         tracked.turn = turn = _Turn(self, tracked, pending)
-        invoker = self._invoker
-        invoker.limiter.enter_later(function, invoker.terms(function).concurrency, turn)
+        self._invoker.limiter.enter_later(function, terms.concurrency, turn)
 
     def begin_entry(self, intake: Intake, entry: Entry) -> None:
         """Deliver what the store had kept."""

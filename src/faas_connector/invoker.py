@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import os
 import time
@@ -291,9 +292,16 @@ def call_ids() -> Iterator[str]:
 _NAMESPACE = bytes.fromhex("8f6e4c1a9d2b4f0e8a7c3b5d1e2f4a60")
 
 
+@functools.lru_cache(maxsize=4096)
+def _begun_id(source: str, function: FunctionName) -> Any:
+    begin = f"{source}\0{function}\0".encode("utf-8", "surrogatepass")
+    return hashlib.sha1(_NAMESPACE + begin, usedforsecurity=False)
+
+
 def stable_call_id(source: str, position: str, function: FunctionName) -> str:
     """The UUID (RFC 9562, version 5) of all calls of one event of a source to one function."""
-    name = f"{source}\0{position}\0{function}".encode("utf-8", "surrogatepass")
-    text = hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
+    digest = _begun_id(source, function).copy()
+    digest.update(position.encode("utf-8", "surrogatepass"))
+    text = digest.hexdigest()
     variant = _VARIANT[text[16]]
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"

@@ -32,7 +32,6 @@ _MOST_UNWANTED = 100
 class DispatchCounts(msgspec.Struct):
     """What became of events so far."""
 
-    read: int = 0
     redelivered: int = 0
     """Events that came again while they were in hand; none was called again for it."""
     unmatched: int = 0

@@ -182,9 +182,8 @@ class Pursuit:
         """One call, and what follows from it; None means: at once again."""
         function = pending.function
         invoker = self._invoker
-        terms = invoker.terms(function)
         if not is_admitted:
-            waiting = invoker.limiter.enter(function, terms.concurrency)
+            waiting = invoker.limiter.enter(function, invoker.terms(function).concurrency)
             if waiting is not None:
                 await invoker.wait_for_turn(function, waiting)
         if self._gate.is_closed:
@@ -192,7 +191,7 @@ class Pursuit:
             await self._gate.opened()
             return None
         if pending.mode is None:
-            pending.mode = terms.mode
+            pending.mode = invoker.terms(function).mode
         pending.calls += 1
         try:
             response = await invoker.call_admitted(
