@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One event: a topic and bytes. It knows no broker and no attempt.
 
     Example:

@@ -102,7 +102,7 @@ def plan_call(
     return CallPlan(function, invocation, target, encoded, timeout)
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _Head(msgspec.Struct):
     """What the heads of calls have in common whose events differ only in topic and values."""
 
     fixed: str
@@ -111,14 +111,19 @@ class _Head(msgspec.Struct, frozen=True):
     """Whether `X-Topic` says the event's topic."""
     names: tuple[str, ...]
     """The event's own headers that are sent."""
+    topic: str = ""
+    """Of the last event, and what its head began with: the next one's is mostly the same."""
+    begin: str = ""
 
     def filled(self, event: Event) -> str | None:
         """The head of this event's call; None where a value is not sent as it is."""
         head = self.fixed
         if self.has_topic:
-            if not _is_plain(event.topic):
-                return None
-            head += f"X-Topic: {event.topic}\r\n"
+            if event.topic != self.topic:
+                if not _is_plain(event.topic):
+                    return None
+                self.topic, self.begin = event.topic, f"{head}X-Topic: {event.topic}\r\n"
+            head = self.begin
         for name in self.names:
             value = event.headers[name]
             if not _is_plain(value):

@@ -157,7 +157,7 @@ class _Subscription:
         """
         if self._failed_only and response.ok:
             return
-        if self.is_full and not self.waits:
+        if not self.waits and self.is_full:
             self.dropped += 1
             if not self._is_dropping:
                 self._is_dropping = True
@@ -218,7 +218,7 @@ class _Subscription:
         self._bytes -= size
         if not self._items:
             self.idle.set()
-        if not self.is_full:
+        if (self._is_dropping or self._waiting_for_room) and not self.is_full:
             if self._is_dropping:
                 self._is_dropping = False
                 _log.info("subscriber %s caught up; %d dropped so far", self.name, self.dropped)

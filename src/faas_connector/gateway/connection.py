@@ -20,7 +20,7 @@ _SLICE: Final = 128 * 1024
 _READ: Final = 32 * 1024
 
 
-class Exchange(msgspec.Struct, eq=False):
+class Exchange(msgspec.Struct, eq=False, gc=False):
     """A request, and where its answer goes."""
 
     answer: asyncio.Future[RawResponse]
