@@ -6,11 +6,10 @@ import argparse
 import asyncio
 import ssl
 
-import uvloop
-
 from benchmarks.children.load import arguments, measure
 from faas_connector import Controller, ControllerConfig, InvokerResponse
 from faas_connector.config import Limits
+from faas_connector.loops import event_runner
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -52,8 +51,11 @@ def main() -> None:
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
     parser.add_argument("--connections", type=int, default=64, help="limits.max_in_flight")
     options = parser.parse_args()
-    run_loop = uvloop.run if options.loop == "uvloop" else asyncio.run
-    run_loop(run(options))
+    if options.loop == "asyncio":
+        asyncio.run(run(options))
+    else:
+        with event_runner() as runner:  # as the library's page says
+            runner.run(run(options))
 
 
 if __name__ == "__main__":

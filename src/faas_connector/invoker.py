@@ -274,18 +274,20 @@ def _delivery_fields(event: Event, call_id: str, number: int, *, replay: bool) -
     return fields
 
 
-# Of a random digit, the one that says how the UUID is laid out (RFC 9562, 4.1).
-_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+# The bits that say how the UUID is laid out: its version and its variant (RFC 9562, 5.4).
+_SET = int.from_bytes(bytes.fromhex("00000000000040008000000000000000") * _IDS_AT_A_TIME)
+_KEPT = int.from_bytes(bytes.fromhex("ffffffffffff0fff3fffffffffffffff") * _IDS_AT_A_TIME)
 
 
 def call_ids() -> Iterator[str]:
-    """Random UUIDs (RFC 9562, version 4) without end, at a tenth of the cost of `uuid.uuid4`."""
+    """Random UUIDs (RFC 9562, version 4) without end, at a sixth of the cost of `uuid.uuid4`."""
+    size = 16 * _IDS_AT_A_TIME
     while True:
-        digits = os.urandom(16 * _IDS_AT_A_TIME).hex()
-        for at in range(0, len(digits), 32):
-            text = digits[at : at + 32]
-            variant = _VARIANT[text[16]]
-            yield f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+        random = int.from_bytes(os.urandom(size)) & _KEPT | _SET
+        digits = random.to_bytes(size).hex("-", 2)  # groups of four, of which a UUID joins some
+        for at in range(0, len(digits), 40):
+            first, middle = digits[at : at + 4], digits[at + 5 : at + 29]
+            yield f"{first}{middle}{digits[at + 30 : at + 34]}{digits[at + 35 : at + 39]}"
 
 
 # Any UUID does, as long as it stays the same (RFC 9562, 5.5): it sets our names apart from others'.
@@ -303,5 +305,5 @@ def stable_call_id(source: str, position: str, function: FunctionName) -> str:
     digest = _begun_id(source, function).copy()
     digest.update(position.encode("utf-8", "surrogatepass"))
     text = digest.hexdigest()
-    variant = _VARIANT[text[16]]
+    variant = "89ab"[int(text[16], 16) & 3]
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
