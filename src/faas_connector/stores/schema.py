@@ -48,7 +48,14 @@ CREATE INDEX done ON entries (due) WHERE state = 3;
 CREATE TABLE claims (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+# What is due of each function by itself: a paused one may have very many.
+_VERSION_2 = """
+DROP INDEX parked;
+CREATE INDEX parked_by_due ON entries (name, namespace, due) WHERE state = 1;
+CREATE INDEX parked_by_id ON entries (name, namespace, id, due, ordered) WHERE state = 1;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 """The step to each version from the one before; the first begins with nothing."""
 
 # SQLite's file format, 1.2: page size at 16, user version at 60, application id at 68.

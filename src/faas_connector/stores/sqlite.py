@@ -62,9 +62,20 @@ _FINISH = f"""
 # Each from an index that holds nothing else: the events themselves are not read.
 _COUNTS = f"SELECT {', '.join(f'(SELECT count(*) FROM entries WHERE state = {each})' for each in range(4))}"  # noqa: E501, S608 - constants
 _CLAIM = "INSERT OR REPLACE INTO claims SELECT value, ?, ? FROM json_each(?)"
-_DUE = f"""
-    state = 1 AND due <= ? AND id NOT IN {_IDS} AND name || '.' || namespace NOT IN {_IDS}
-    AND (? IS NULL OR name || '.' || namespace = ?)
+_TEXT = "CAST(? AS TEXT)"
+_BY_DUE = "FROM entries INDEXED BY parked_by_due WHERE state = 1"
+# The function after another, and when its first entry is due; each is one look at the index.
+_NEXT_NAMESPACE = f"""
+    SELECT due, name, namespace {_BY_DUE} AND name = {_TEXT} AND namespace > {_TEXT}
+    ORDER BY namespace, due LIMIT 1
+"""
+_NEXT_NAME = f"""
+    SELECT due, name, namespace {_BY_DUE} AND name > {_TEXT} ORDER BY name, namespace, due LIMIT 1
+"""
+_OF_FUNCTION = f"name = {_TEXT} AND namespace = {_TEXT} AND id NOT IN {_IDS}"
+_FIRST_DUE = f"SELECT due {_BY_DUE} AND {_OF_FUNCTION} ORDER BY due LIMIT 1"
+_DUE_IDS = f"""
+    SELECT id FROM entries INDEXED BY parked_by_id WHERE state = 1 AND {_OF_FUNCTION} AND due <= ?
     AND NOT (ordered AND EXISTS (
         SELECT 1 FROM entries p WHERE p.state = 1 AND p.ordered = 1 AND p.name = entries.name
         AND p.namespace = entries.namespace AND p.key = entries.key
@@ -72,6 +83,8 @@ _DUE = f"""
     ))
     ORDER BY id LIMIT ?
 """  # noqa: S608 - constants
+_Function = tuple[bytes, bytes]
+"""The name and namespace of a function, empty where an entry is for whoever asks for it."""
 
 
 class SqliteStore:
@@ -277,8 +290,6 @@ class SqliteStore:
     ) -> list[Entry]:
         """JOURNAL entries, then PARKED ones that are due; see `Store.due`."""
         in_hand = json.dumps(list(held))
-        names = _names(paused)
-        name = None if only is None else f"{only.name}.{only.namespace}"
 
         def find(connection: sqlite3.Connection) -> list[Entry]:
             found = list[Entry]()
@@ -291,11 +302,13 @@ class SqliteStore:
                 found = within(journal, max_bytes)
             left = max_bytes - sum(len(each.event.data) for each in found if each.event)
             if len(found) < limit and left > 0:
-                parked = _each(
-                    connection,
-                    _DUE,
-                    (now, in_hand, names, name, name, now, in_hand, limit - len(found)),
-                )
+                asked = [_raw(only)] if only else _parked_functions(connection, paused, until=now)
+                ids = list[int]()
+                for function in asked:
+                    values = (*function, in_hand, now, now, in_hand, limit - len(found))
+                    ids += [number for (number,) in connection.execute(_DUE_IDS, values)]
+                first = json.dumps(sorted(ids)[: limit - len(found)])
+                parked = _each(connection, f"id IN {_IDS} ORDER BY id", (first,))
                 found += within(parked, left)
             return found
 
@@ -305,15 +318,14 @@ class SqliteStore:
         self, *, held: Collection[int] = (), paused: Collection[FunctionName] = ()
     ) -> float | None:
         """When the next PARKED entry is due; None where there is none."""
-        values = (json.dumps(list(held)), _names(paused))
+        in_hand = json.dumps(list(held))
 
         def find(connection: sqlite3.Connection) -> float | None:
-            found: tuple[float] | None = connection.execute(
-                f"SELECT due FROM entries WHERE state = 1 AND id NOT IN {_IDS}"  # noqa: S608 - constants
-                f" AND name || '.' || namespace NOT IN {_IDS} ORDER BY due LIMIT 1",
-                values,
-            ).fetchone()
-            return found[0] if found else None
+            firsts = [
+                connection.execute(_FIRST_DUE, (*function, in_hand)).fetchone()
+                for function in _parked_functions(connection, paused)
+            ]
+            return min((first[0] for first in firsts if first), default=None)
 
         return await self._do(find)
 
@@ -432,8 +444,33 @@ def _entries(
     return [*_each(connection, where, values, bare=bare)]
 
 
-def _names(functions: Iterable[FunctionName]) -> str:
-    return json.dumps([f"{function.name}.{function.namespace}" for function in functions])
+def _raw(function: FunctionName) -> _Function:
+    return function.name.encode(), function.namespace.encode()
+
+
+def _parked_functions(
+    connection: sqlite3.Connection, paused: Iterable[FunctionName], *, until: float = math.inf
+) -> list[_Function]:
+    """Those with parked entries that are due until then, but those that are paused.
+
+    One look at an index for each: however much is parked for the others, nobody walks through it.
+    """
+    found, passed = list[_Function](), set[_Function]()
+    left_out = {_raw(function) for function in paused}
+    last: _Function = (b"", b"")
+    row: tuple[Any, ...] | None = connection.execute(_FIRST_DUE, (*last, "[]")).fetchone()
+    while last not in passed:
+        if row is not None and row[0] <= until and last not in left_out:
+            found.append(last)
+        passed.add(last)
+        row = (
+            connection.execute(_NEXT_NAMESPACE, last).fetchone()
+            or connection.execute(_NEXT_NAME, last[:1]).fetchone()
+        )
+        if row is None:
+            break
+        last = (row[1], row[2])
+    return found
 
 
 def _condition(query: Query) -> tuple[str, list[object]]:
