@@ -31,6 +31,8 @@ _STEADY = 60.0
 # Of a deadline: when it is extended, and when an event that can't be is given up on.
 _EXTEND_AT, _DETACH_AT = 1 / 3, 2 / 3
 _SWEEPS_PER_DEADLINE = 12
+# Of a deadline: how long one extension may take, since the other events wait for it.
+_EXTEND_WITHIN = 1 / 6
 # Seconds without room in memory, after which the journal alone takes what can be journalled.
 _FULL = 1.0
 # Seconds that a source may take to end by itself once all it read is settled.
@@ -357,7 +359,7 @@ class Supervisor:
             return  # since the sweep
         try:
             if self._intake.traits.extends:
-                await delivery.extend()
+                await _extend(delivery)
                 tracked.deadline_at = now + (delivery.deadline or 0.0)
             else:
                 await self._dispatcher.leaving.detach(tracked)
@@ -366,6 +368,15 @@ class Supervisor:
                 "source %s: could not extend the deadline of an event: %s",
                 self._source.name, error, extra={"source": self._source.name},
             )  # fmt: skip
+
+
+async def _extend(delivery: Delivery) -> None:
+    seconds = (delivery.deadline or 0.0) * _EXTEND_WITHIN
+    try:
+        async with asyncio.timeout(seconds):
+            await delivery.extend()
+    except TimeoutError as error:
+        raise SourceError(f"no answer within {seconds:g} s; it is tried again") from error
 
 
 def _raise_why(reading: asyncio.Task[None]) -> None:

@@ -11,6 +11,7 @@ from faas_connector.contract import Order
 from faas_connector.errors import StoreError
 from faas_connector.retry import RetryPolicy
 from faas_connector.source import Guarantee, Settling, SourceTraits
+from faas_connector.testing.memory_broker import MemoryDelivery
 from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import FAILING, OK, Answer, always
@@ -253,6 +254,38 @@ def test_a_deadline_is_extended_while_a_call_runs_or_waits():
             await world.quiet()
         assert source.expired == 0
         assert source.extended >= 3
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+def test_an_extension_that_hangs_keeps_no_other_event_from_its_own(monkeypatch):
+    extend = MemoryDelivery.extend
+
+    async def hang_with_the_first(delivery: MemoryDelivery) -> None:
+        if delivery.event.data == b"0":
+            await asyncio.Event().wait()
+        await extend(delivery)
+
+    async def main() -> None:
+        monkeypatch.setattr(MemoryDelivery, "extend", hang_with_the_first)
+        traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, extends=True)
+        source = MemorySource(traits=traits, deadline=2.0)
+        world = World(
+            [function("a")], [source], always(Answer(after=9.0)),
+            limits=Limits(max_in_flight=1), timeouts=Timeouts(call=20.0, cold_start=20.0),
+        )  # fmt: skip
+        async with world.running():
+            for number in range(3):
+                world.publish(source, b"%d" % number)
+                await asyncio.sleep(0.3)
+            await world.quiet()
+        assert source.expired > 0
+        assert [each.event.data for each in source.deliveries if each.event.data != b"0"] == [
+            b"1", b"2",
+        ]  # fmt: skip
         world.check()
         world.check_complete()
         world.check_once()
