@@ -13,6 +13,7 @@ import msgspec
 from faas_connector.durations import parse_duration
 from faas_connector.errors import ConfigError
 from faas_connector.names import Invocation
+from faas_connector.schedules import is_schedule
 from faas_connector.urls import mask_url, split_http_url
 
 
@@ -97,29 +98,11 @@ def _url(text: str) -> str:
     return text
 
 
-_CRON_FIELD = re.compile(r"[0-9A-Za-z*?,/#LW-]+")
-_CRON_WORDS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
-
-
 def _schedule(text: str) -> tuple[str, ...]:
     schedules = tuple(part.strip() for part in text.split(";") if part.strip())
-    if not schedules or not all(map(_is_schedule, schedules)):
+    if not schedules or not all(map(is_schedule, schedules)):
         raise ConfigError("must be cron expressions of 5 or 6 fields, several joined by ';'")
     return schedules
-
-
-def _is_schedule(schedule: str) -> bool:
-    fields = schedule.split()
-    if fields and re.fullmatch(r"(CRON_)?TZ=\S+", fields[0]):
-        fields = fields[1:]
-    if len(fields) == 2 and fields[0] == "@every":
-        try:
-            return parse_duration(fields[1]) > 0
-        except ConfigError:
-            return False
-    if len(fields) == 1:
-        return fields[0] in _CRON_WORDS
-    return len(fields) in {5, 6} and all(_CRON_FIELD.fullmatch(field) for field in fields)
 
 
 def _queue(text: str) -> str:

@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from faas_connector.errors import ConfigError
+from faas_connector.schedules import is_schedule
 from faas_connector.sources.cron.schedule import parse, parse_all
 
 YEAR = datetime(2025, 1, 1, tzinfo=UTC).timestamp(), datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -110,3 +113,26 @@ def test_seconds_intervals_and_words():
 def test_what_is_no_schedule_is_refused(text, message):
     with pytest.raises(ConfigError, match=message):
         parse(text)
+
+
+ITEMS = st.lists(
+    st.sampled_from([*"*/-,?L#W", "0", "1", "5", "7", "12", "31", "59", "60", "jan", "MON"]),
+    max_size=4,
+).map("".join)
+
+
+@given(st.integers(0, 5), ITEMS)
+@example(3, "L/2")
+@example(5, "5L")
+@example(5, "MON#5")
+@example(0, "")
+def test_check_takes_for_a_schedule_what_the_library_does(place, item):
+    fields = ["*"] * 6
+    fields[place] = item
+    text = " ".join(fields)
+    try:
+        parse(text)
+    except ConfigError:
+        assert not is_schedule(text)
+    else:
+        assert is_schedule(text)
