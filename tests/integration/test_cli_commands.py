@@ -267,6 +267,15 @@ def test_explain(run, gateway):
     assert gateway.received == []
 
 
+def test_explain_heeds_what_a_function_declares(run, gateway):
+    declared = {"faas-connector.mode": "async", "faas-connector.timeout": "5s"}
+    gateway.add(function("slow", topic="reports", **declared))
+    shown = run("explain", "reports", "-g", gateway.url).stdout.decode()
+    assert f"POST {gateway.url}/async-function/slow.openfaas-fn" in shown
+    assert "mode async, at most 5.00 s" in shown
+    assert "declares: timeout 5.00 s, mode async" in shown
+
+
 def test_explain_of_a_topic_that_nobody_wants(run, gateway):
     done = run("explain", "user.created", "-g", gateway.url)
     assert "would reach none of 1 function" in failed(done)

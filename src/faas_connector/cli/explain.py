@@ -17,6 +17,7 @@ from faas_connector.config import ControllerConfig
 from faas_connector.durations import format_duration
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.planning import CallOptions, CallPlan, event_of, plan_call
+from faas_connector.terms import terms_of
 
 HELP = """Say which functions an event with TOPIC would reach, and why.
 
@@ -62,18 +63,14 @@ def command(flags: GatewayFlags, *, topic: str) -> None:
 
 async def _look(config: ControllerConfig, topic: str) -> tuple[Survey, dict[str, CallPlan]]:
     event = event_of(topic, b"", None, None)
+    plans: dict[str, CallPlan] = {}
     async with GatewayClient(config) as client:
         found = await survey(client, config)
-        plans = {
-            str(function.name): plan_call(
-                config,
-                client.call_target(function.name, config.invocation),
-                function.name,
-                event,
-                CallOptions(),
-            )
-            for function in found.functions
-        }
+        for function in found.functions:
+            terms = terms_of(function.contract, config)
+            target = client.call_target(function.name, terms.mode)
+            options = CallOptions(invocation=terms.mode, timeout=terms.timeout)
+            plans[str(function.name)] = plan_call(config, target, function.name, event, options)
     return found, plans
 
 
@@ -92,6 +89,6 @@ def _plan(plan: CallPlan, config: ControllerConfig, verdict: Verdict) -> str:
         "X-Call-Id: a new UUID for each call",
     ]
     if settings := declared(verdict.function.contract):
-        lines.append(f"declares, to take effect with the delivery engine: {settings}")
+        lines.append(f"declares: {settings}")
     lines += [f"wrong: {problem}" for problem in verdict.function.contract.problems]
     return "\n".join(f"            {line}" for line in lines)
