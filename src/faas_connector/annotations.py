@@ -101,7 +101,10 @@ def _url(text: str) -> str:
 def _schedule(text: str) -> tuple[str, ...]:
     schedules = tuple(part.strip() for part in text.split(";") if part.strip())
     if not schedules or not all(map(is_schedule, schedules)):
-        raise ConfigError("must be cron expressions of 5 or 6 fields, several joined by ';'")
+        raise ConfigError(
+            "must be cron expressions (minute 0-59, hour 0-23, day 1-31, month 1-12, weekday 0-7), "
+            "several joined by ';'"
+        )
     return schedules
 
 

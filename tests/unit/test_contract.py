@@ -292,7 +292,8 @@ class TestMessages:
                 "schedule",
                 ";",
                 (
-                    "must be cron expressions of 5 or 6 fields, several joined by ';', got ';'; "
+                    "must be cron expressions (minute 0-59, hour 0-23, day 1-31, month 1-12, "
+                    "weekday 0-7), several joined by ';', got ';'; "
                     "for example '*/5 * * * *'"
                 ),
             ),
