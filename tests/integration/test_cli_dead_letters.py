@@ -162,11 +162,12 @@ def test_export_and_replay_from_the_file(run, folder, tmp_path, threaded_gateway
     file.write_text(f"{file.read_text()}{{broken\n")
     replay = ("replay", "--from", str(file), "-g", threaded_gateway.url)
     ran = run(*replay, state=False)
-    assert "line 3" in ran.stderr
-    assert ran.stdout == "2 sent, 0 failed again, 1 left\n"
+    assert "not sent  line 3" in ran.stderr
+    assert "are still to be sent; the lines above say why" in ran.stderr
+    assert ran.stdout == "2 sent, 0 failed again, 1 not sent\n"
     assert ran.returncode == 1
     assert Counter(call.body for call in threaded_gateway.received) == {data: 1, b"2": 1}
-    assert run(*replay, state=False).stdout == "0 sent, 0 failed again, 1 left\n"
+    assert run(*replay, state=False).stdout == "0 sent, 0 failed again, 1 not sent\n"
     assert len(threaded_gateway.received) == 2
     assert len(kept(folder)) == 2
 
@@ -178,7 +179,7 @@ def test_replay_sends_with_the_same_call_id_and_leaves_what_fails(run, folder, t
     threaded_gateway.add(LocalFunction(name="mail", answer=answer))
     put(folder, *(dead(number) for number in range(4)), dead(9, BILL))
     ran = run("replay", "--function", "mail", "-g", threaded_gateway.url)
-    assert ran.stdout == "3 sent, 1 failed again, 0 left\n"
+    assert ran.stdout == "3 sent, 1 failed again, 0 not sent\n"
     assert ran.returncode == 1
     assert "failed  #3  mail.openfaas-fn" in ran.stderr
     calls = {call.body: call for call in threaded_gateway.received}
@@ -228,7 +229,8 @@ def test_replay_interrupted_repeats_at_most_what_was_in_flight(
     else:
         assert process.returncode == 130, stderr
         assert "waiting for the calls in flight" in stderr
-        assert stdout.endswith("0 failed again, 0 left\n")
+        assert "replay again to go on" in stderr
+        assert stdout.endswith("0 failed again, 0 not sent\n")
     before = len(threaded_gateway.received)
     assert 100 <= before < 600
     threaded_gateway.clear_faults()
@@ -272,7 +274,7 @@ def test_replay_works_beside_a_run(run, folder, threaded_gateway):
             return await asyncio.to_thread(run, "replay", "-g", threaded_gateway.url)
 
     ran = asyncio.run(beside())
-    assert ran.stdout == "1 sent, 0 failed again, 0 left\n"
+    assert ran.stdout == "1 sent, 0 failed again, 0 not sent\n"
 
 
 def test_replay_goes_at_the_given_rate(run, folder, threaded_gateway):
@@ -296,11 +298,13 @@ def test_a_dry_run_calls_nothing(run, folder, threaded_gateway):
 def test_what_nobody_asked_for_goes_to_whoever_asks_now(run, folder, threaded_gateway):
     put(folder, dead(1, None, reason=Reason.UNMATCHED, call_id=""))
     ran = run("replay", "-g", threaded_gateway.url)
-    assert ran.stdout == "0 sent, 0 failed again, 1 left\n"
+    assert ran.stdout == "0 sent, 0 failed again, 1 not sent\n"
     assert "no function asks for 'orders'" in ran.stderr
     for name in ("mail", "bill"):
         threaded_gateway.add(LocalFunction(name=name, annotations={"topic": "orders"}))
-    assert run("replay", "-g", threaded_gateway.url).stdout == "2 sent, 0 failed again, 0 left\n"
+    assert (
+        run("replay", "-g", threaded_gateway.url).stdout == "2 sent, 0 failed again, 0 not sent\n"
+    )
     assert sorted(call.function.name for call in threaded_gateway.received) == ["bill", "mail"]
     assert kept(folder) == []
 
@@ -337,7 +341,9 @@ def test_an_empty_store_has_none(run, folder, threaded_gateway):
     put(folder)
     assert run("list").stderr == "no dead letters\n"
     assert run("export").stdout == ""
-    assert run("replay", "-g", threaded_gateway.url).stdout == "0 sent, 0 failed again, 0 left\n"
+    assert (
+        run("replay", "-g", threaded_gateway.url).stdout == "0 sent, 0 failed again, 0 not sent\n"
+    )
 
 
 def test_a_reader_that_goes_ends_it_quietly(environ, folder):

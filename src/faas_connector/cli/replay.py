@@ -36,6 +36,7 @@ Example:
   faas-connector dead-letters replay --function mail --since 2h --rate 50
 """
 _DRAWN_EVERY = 0.1  # s
+_SAID = {Fate.FAILED: "failed", Fate.LEFT: "not sent"}
 
 
 def _selected_gateway(callback: click.decorators.FC) -> click.decorators.FC:
@@ -74,12 +75,16 @@ def command(
         return
     flags: GatewayFlags = gateway_flags(gateway)
     done = run(_replay(impatient(connect(flags).config), selection, rate, file))
-    say(f"{done.replayed} sent, {done.failed} failed again, {done.left} left")
+    say(f"{done.replayed} sent, {done.failed} failed again, {done.left} not sent")
     if done.stopped:
+        note("interrupted: replay again to go on; what was sent is not repeated")
         click.get_current_context().exit(INTERRUPTED)
-    if done.failed or done.left:
+    if there := done.failed + done.left:
         raise CommandError(
-            f"{done.failed + done.left} are still there; faas-connector dead-letters list shows why"
+            f"{there} are still there; faas-connector dead-letters list shows why"
+            if file is None
+            else f"{there} of {file!r} are still to be sent; the lines above say why: mend that, "
+            "and give the same command again"
         )
 
 
@@ -163,9 +168,9 @@ class _Shown:
 
     def __call__(self, progress: Progress) -> None:
         entry = progress.entry
-        if progress.fate is not Fate.REPLAYED:
+        if said := _SAID.get(progress.fate):
             whom = f"{entry.function}  " if entry.function else ""
-            self._line(f"{progress.fate.value}  #{entry.id}  {whom}{progress.what}")
+            self._line(f"{said}  #{entry.id}  {whom}{progress.what}")
         if self._on_terminal and time.monotonic() - self._drawn >= _DRAWN_EVERY:
             self._drawn = time.monotonic()
             done = progress.replayed + progress.failed + progress.left
@@ -173,7 +178,7 @@ class _Shown:
 
     def unreadable(self, line: UnreadableLine) -> None:
         self.damaged += 1
-        self._line(f"left  line {line.number}: {line.why}")
+        self._line(f"not sent  line {line.number}: {line.why}")
 
     def end(self) -> None:
         if self._on_terminal and self._drawn:

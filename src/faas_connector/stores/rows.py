@@ -124,12 +124,12 @@ def entry_of(row: tuple[Value, ...], *, with_event: bool = True) -> Entry:
         reason_of = None if reason is None else Reason(string(reason))
         rest = _NO_REST if packed is None else _decoder.decode(_blob(packed))
     except (ValueError, msgspec.DecodeError) as error:
-        damage.append(f"how it stands can't be decoded ({error})")
+        damage.append(f"what became of it is damaged in the store ({error})")
     try:
         if with_event and (head is not None or data is not None):
             event = decode_event(topic, key, head, data)
     except (ValueError, msgspec.DecodeError) as error:
-        damage.append(f"the event can't be decoded ({error})")
+        damage.append(f"the event is damaged in the store ({error})")
     if not damage and event is None and with_event and rest.damage:
         damage.append(rest.damage)
     return Entry(

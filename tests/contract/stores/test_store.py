@@ -435,7 +435,7 @@ async def test_an_entry_that_cannot_be_decoded_is_listed_and_kept(tmp_path):
         connection.close()
         [found] = await store.select(Query())
         assert (found.id, found.event) == (number, None)
-        assert "can't be decoded" in found.damage
+        assert "is damaged in the store" in found.damage
         await store.write([found])
         with sqlite3.connect(store.path) as connection:
             assert connection.execute("SELECT head FROM entries").fetchone() == (b"\xc1",)
