@@ -1,5 +1,6 @@
 """nats-server, with JetStream."""
 
+import asyncio
 import socket
 
 from .base import Server
@@ -29,3 +30,22 @@ class NatsServer(Server):
     @property
     def url(self):
         return f"nats://{self.address}"
+
+
+async def is_heard(client, subject, data=b"", headers=None):
+    """Publish an event, and say whether somebody is subscribed to it."""
+    inbox = client.new_inbox()
+    refused = await client.subscribe(inbox)
+    try:
+        await client.publish(subject, data, reply=inbox, headers=headers)
+        for _ in range(2):  # the library's first ping may overtake what is published
+            await client.flush(timeout=60)
+        return not refused.pending_msgs
+    finally:
+        await refused.unsubscribe()
+
+
+async def until_heard(client, subject, data=b"", headers=None, *, heard=True):
+    """Publish it until somebody hears it, or nobody does; the server keeps nothing."""
+    while await is_heard(client, subject, data, headers) is not heard:  # noqa: ASYNC110 - the server tells nobody
+        await asyncio.sleep(0.02)

@@ -9,7 +9,7 @@ import pytest
 from faas_connector.sources.jetstream import JetStreamSource
 from faas_connector.sources.nats import NatsSource
 from faas_connector.testing.source_contract import SourceContract, Subject
-from servers.nats import NatsServer
+from servers.nats import NatsServer, until_heard
 
 PASSWORD = "hunter2"
 
@@ -24,7 +24,6 @@ class NatsContract(SourceContract):
     header_prefix = "X-Nats-Header-"
     library = "nats"
     pip_line = "pip install 'faas-connector[nats]'"
-    patience = 8.0
     topic = "contract"
 
     def source(self, url, **options):
@@ -35,6 +34,9 @@ class NatsContract(SourceContract):
 
     async def send(self, server, event, headers):
         raise NotImplementedError
+
+    async def interrupt(self, server):
+        await server.restarted()
 
     @pytest.fixture
     async def subject(self, server):
@@ -49,7 +51,7 @@ class NatsContract(SourceContract):
             source=self.source(server.url),
             publish=publish,
             topic=self.topic,
-            interrupt=server.restarted,
+            interrupt=lambda: self.interrupt(server),
             unreachable=self.source("nats://127.0.0.1:1", user="me", password=PASSWORD),
             address="127.0.0.1:1",
             password=PASSWORD,
@@ -66,33 +68,29 @@ async def connection(server):
 
 
 class TestNats(NatsContract):
-    topic = "core"  # none of a stream, which would answer
+    topic = "core"
 
     def source(self, url, **options):
         return NatsSource(url=(url,), topics=(self.topic,), **options)
 
     @pytest.fixture(autouse=True)
     async def sending(self):
-        self.tasks = []
+        self.tasks, self.turn = [], asyncio.Lock()
         yield
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def send(self, server, event, headers):
-        self.tasks.append(asyncio.create_task(until_heard(server, event, headers)))
+        self.tasks.append(asyncio.create_task(self.until_heard(server, event, headers)))
 
+    async def interrupt(self, server):
+        await asyncio.gather(*self.tasks)  # all was read by now
+        await super().interrupt(server)
 
-async def until_heard(server, event, headers):
-    """Publish it as soon as somebody listens: the server keeps nothing."""
-    async with connection(server) as client:
-        for _ in range(100):  # it is lost, where nobody comes to listen
-            try:
-                await client.request(event.topic, event.data, headers=headers, timeout=0.1)
-            except nats.errors.NoRespondersError:
-                await asyncio.sleep(0.01)
-            except nats.errors.Error:
-                return  # somebody heard it, and nobody answers an event
+    async def until_heard(self, server, event, headers):
+        async with self.turn, connection(server) as client:
+            await until_heard(client, event.topic, event.data, headers)
 
 
 class TestJetStream(NatsContract):
