@@ -10,7 +10,7 @@ import pytest
 from faas_connector.config import Limits, Timeouts
 from faas_connector.contract import Order
 from faas_connector.retry import Backoff, RetryPolicy
-from faas_connector.source import Guarantee, Settling, SourceTraits
+from faas_connector.source import Guarantee, Pausing, Settling, SourceTraits
 from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import FAILING, OK, Answer, always
@@ -141,6 +141,42 @@ def test_what_waits_for_a_place_is_not_begun_when_all_is_given_up(traits, stops)
             await world.quiet()
         world.check()
         world.check_complete()
+
+    run(main())
+
+
+class Slow(MemorySource):
+    """What it gives is two seconds on its way."""
+
+    @asynccontextmanager
+    async def open(self, session):
+        async with super().open(session) as deliveries:
+            yield self._slowly(deliveries)
+
+    async def _slowly(self, deliveries):
+        async for delivery in deliveries:
+            await asyncio.sleep(2.0)
+            yield delivery
+
+
+@pytest.mark.parametrize("room", [1, 100])
+def test_what_had_come_is_delivered_where_reading_can_not_pause(room):
+    """Nobody else has it: it is read to its end, however little of it may be unsettled."""
+
+    async def main() -> None:
+        traits = SourceTraits(guarantee=Guarantee.AT_MOST_ONCE, pausing=Pausing.CANNOT)
+        source = Slow(traits=traits, gives_positions=False, tells_redelivery=False)
+        world = World(
+            [function("a")], [source], always(Answer(after=1.0)),
+            limits=Limits(max_in_flight=1, max_unsettled=room), timeouts=Timeouts(drain=30.0),
+        )  # fmt: skip
+        async with world.running() as engine:
+            for number in range(10):
+                world.publish(source, b"%d" % number)
+            await asyncio.sleep(0.5)
+            engine.stop()
+        assert world.settled == [True]
+        assert sorted(call.data for call in world.gateway.log) == sorted(world.published)
 
     run(main())
 

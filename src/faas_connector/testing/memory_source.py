@@ -243,7 +243,7 @@ class MemorySource:
             _wake_at_stop(session, link), name=f"{self.name}: notice the stop"
         )
         try:
-            yield _Reader(session, link, self._next)
+            yield _Reader(session, link, self._next, self.traits.pausing)
         finally:
             noticing.cancel()
             self._broker.disconnect(link, "the session was closed")
@@ -273,9 +273,14 @@ class _Reader(AsyncIterator[Delivery]):
     """Reads one session's deliveries; whoever cancels a read loses nothing."""
 
     def __init__(
-        self, session: Session, link: Link, take: Callable[[Link], Delivery | None]
+        self,
+        session: Session,
+        link: Link,
+        take: Callable[[Link], Delivery | None],
+        pausing: Pausing,
     ) -> None:
         self._session, self._link, self._take = session, link, take
+        self._pausing = pausing
 
     async def __anext__(self) -> Delivery:
         while not self._session.stopping.is_set():
@@ -284,7 +289,11 @@ class _Reader(AsyncIterator[Delivery]):
             if delivery is not None:
                 return delivery
             await self._link.wake.wait()
-        raise StopAsyncIteration
+        # What could not be kept from coming has come, and nobody else has it.
+        last = self._take(self._link) if self._pausing is Pausing.CANNOT else None
+        if last is None:
+            raise StopAsyncIteration
+        return last
 
 
 async def _wake_at_stop(session: Session, link: Link) -> None:
