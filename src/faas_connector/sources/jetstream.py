@@ -18,17 +18,16 @@ from faas_connector.errors import ConfigError, SourceError
 from faas_connector.event import Event
 from faas_connector.options import Seconds, option, settings
 from faas_connector.source import Delivery, Guarantee, Session, SourceTraits
+from faas_connector.sources.checks import check_above_zero, take_lists, take_members
 from faas_connector.sources.nats_connection import (
     Client,
     Error,
     Inbox,
     Msg,
     NatsSettings,
-    as_list,
     check_nats,
     connected,
     headers_of,
-    whole,
     wildcards,
 )
 from faas_connector.sources.nats_consumer import (
@@ -38,6 +37,7 @@ from faas_connector.sources.nats_consumer import (
     DeliverPolicy,
     consumer_of,
 )
+from faas_connector.sources.whole import whole
 
 _log = logging.getLogger("faas_connector.source")
 
@@ -108,7 +108,7 @@ class JetStreamSource(NatsSettings):
 
     def __post_init__(self) -> None:
         check_nats(self, "jetstream")
-        as_list(self, "subjects")
+        take_lists(self, "subjects")
         for field in ("stream", "durable"):
             value = getattr(self, field)
             if not value or not value.isprintable() or set(value) & set(" .*>/\\"):
@@ -116,13 +116,13 @@ class JetStreamSource(NatsSettings):
                     f"jetstream.{field} must be a name without blanks and '.*>/\\', got {value!r}; "
                     "for example ORDERS"
                 )
-        for field in ("ack_wait", "max_deliver", "max_ack_pending", "batch", "start_sequence"):
-            value = getattr(self, field)
-            if value is not None and not value > 0:
-                raise ConfigError(f"jetstream.{field} must be above 0, got {value!r}")
+        check_above_zero(
+            self, "jetstream", "ack_wait", "max_deliver", "max_ack_pending", "batch",
+            "start_sequence",
+        )  # fmt: skip
         if self.start_sequence is not None and self.start_time:
             raise ConfigError("jetstream.start_sequence and start_time exclude each other")
-        object.__setattr__(self, "start", _start(self.start))
+        take_members(self, "jetstream", start=Start)
         _time(self.start_time)
 
     def consumer(self) -> ConsumerConfig:
@@ -169,7 +169,7 @@ class JetStreamSource(NatsSettings):
                 client, self.name, self.stream, self.consumer(), create=self.create,
                 domain=self.domain,
             )  # fmt: skip
-            consumer = await whole(finding)
+            consumer = await whole(finding, f"{self.name}: find the consumer")
             pull = _Pull(client, inbox, consumer, self.batch)
             subscription = await client.subscribe(  # pyright: ignore[reportUnknownMemberType]
                 pull.address, cb=pull.take
@@ -180,14 +180,6 @@ class JetStreamSource(NatsSettings):
             finally:
                 extending.cancel()
                 await asyncio.wait([extending])
-
-
-def _start(value: object) -> Start:
-    try:
-        return Start(value)
-    except ValueError:
-        known = ", ".join(each.value for each in Start)
-        raise ConfigError(f"jetstream.start must be one of {known}; got {value!r}") from None
 
 
 def _time(text: str) -> datetime | None:

@@ -15,6 +15,7 @@ from faas_connector.event import Event
 from faas_connector.matching import TopicMatcher
 from faas_connector.options import Bytes, option, settings
 from faas_connector.source import Delivery, Guarantee, Pausing, Session, SourceTraits
+from faas_connector.sources.checks import take_lists
 from faas_connector.sources.nats_connection import (
     Client,
     Error,
@@ -22,13 +23,12 @@ from faas_connector.sources.nats_connection import (
     Msg,
     NatsSettings,
     Subscription,
-    as_list,
     check_nats,
     connected,
     headers_of,
-    whole,
     wildcards,
 )
+from faas_connector.sources.whole import whole
 
 FROM_FUNCTIONS = "from-functions"
 _matches = TopicMatcher.of("nats")
@@ -62,7 +62,7 @@ class NatsSource(NatsSettings):
 
     def __post_init__(self) -> None:
         check_nats(self, "nats")
-        as_list(self, "topics")
+        take_lists(self, "topics")
         wrong = [each for each in self.topics if each != FROM_FUNCTIONS and not is_subject(each)]
         if wrong or not self.topics:
             raise ConfigError(
@@ -93,7 +93,7 @@ class NatsSource(NatsSettings):
         """
         async with connected(self, session) as (client, inbox):
             subscriptions = _Subscriptions(self, client, inbox, session)
-            await whole(subscriptions.follow())
+            await whole(subscriptions.follow(), f"{self.name}: subscribe")
             inbox.check()  # a subject that is not for us is refused before the flush is answered
             following = asyncio.create_task(subscriptions.keep_up(), name="follow topics")
             try:

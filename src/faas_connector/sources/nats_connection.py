@@ -6,20 +6,22 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-from faas_connector.auth import Secret
+from faas_connector.auth import Secret, text_of
 from faas_connector.errors import ConfigError, MissingExtraError, SourceError
 from faas_connector.matching import TopicMatcher
 from faas_connector.options import Foreign, Seconds, option, settings
 from faas_connector.source import Session
+from faas_connector.sources.checks import take_lists
 from faas_connector.sources.fields import fields
 from faas_connector.sources.tls import TlsSettings, ssl_context
+from faas_connector.sources.whole import whole
 from faas_connector.urls import mask_url
 
 try:
@@ -39,18 +41,15 @@ __all__ = [
     "Msg",
     "NatsSettings",
     "Subscription",
-    "as_list",
     "check_nats",
     "connected",
     "headers_of",
-    "whole",
     "wildcards",
 ]
 
 # It logs each failed attempt with its traceback; what matters of that is in our own error.
 logging.getLogger("nats.aio.client").setLevel(logging.CRITICAL)
 
-T = TypeVar("T")
 _PENDING = 2 * 1024 * 1024
 # Seconds in which a connection must be closed.
 _CLOSING = 1.0
@@ -87,7 +86,7 @@ def check_nats(source: NatsSettings, kind: str) -> None:
     Raises:
         ConfigError: which, and a right example.
     """
-    as_list(source, "url")
+    take_lists(source, "url")
     for url in source.url or ("",):
         parts = urlsplit(url)
         if "@" in url:
@@ -113,18 +112,6 @@ def wildcards(subjects: Sequence[str]) -> dict[str, Callable[[str], bool]]:
 
 def _is_like(subject: str, topic: str) -> bool:
     return TopicMatcher.NATS(topic, subject)
-
-
-def as_list(source: object, field: str) -> None:
-    """Take a single text for a list of one."""
-    value: object = getattr(source, field)
-    if isinstance(value, str):
-        object.__setattr__(source, field, (value,))
-
-
-def text_of(secret: Secret | None) -> str | None:
-    """The secret as it is now."""
-    return secret if secret is None or isinstance(secret, str) else secret.get()
 
 
 class Inbox:
@@ -217,35 +204,17 @@ async def connected(source: NatsSettings, session: Session) -> AsyncGenerator[tu
     client = _Client()
     stopped = asyncio.create_task(inbox.until_stopped(session), name=f"stop {name}")
     try:
-        await whole(_connect(client, source, inbox, session))
+        await whole(_connect(client, source, inbox, session), f"{name}: connect")
         yield client, inbox
         if client.is_connected:
-            with contextlib.suppress(Error, TimeoutError):
-                await whole(client.flush(timeout=5))
+            with contextlib.suppress(Error, TimeoutError, SourceError):
+                await whole(client.flush(timeout=5), f"{name}: flush")
     finally:
         stopped.cancel()
         closing = asyncio.create_task(_closed(client), name=f"close {name}")
         await asyncio.wait([stopped, closing], timeout=_CLOSING)
         closing.cancel()  # after a failed handshake of TLS, the library waits for ever
         await asyncio.wait([closing], timeout=_CLOSING)
-
-
-async def whole(work: Coroutine[Any, Any, T]) -> T:
-    """Do it so that a cancellation is heard.
-
-    The library uses `asyncio.wait_for`, which in Python 3.11 swallows one that comes together with
-    the result.
-    """
-    task = asyncio.create_task(work, name="nats")
-    try:
-        await asyncio.wait([task])
-    finally:
-        while not task.done():
-            task.cancel()
-            await asyncio.wait([task], timeout=0.1)
-        if not task.cancelled():
-            task.exception()
-    return task.result()
 
 
 async def _closed(client: Client) -> None:
@@ -277,12 +246,16 @@ async def _connect(client: _Client, source: NatsSettings, inbox: Inbox, session:
                 list(source.url), name="faas-connector", error_cb=erred, closed_cb=lost,
                 allow_reconnect=False, max_reconnect_attempts=1, reconnect_time_wait=0,
                 connect_timeout=wait, ping_interval=20, pending_size=_PENDING, tls=context,
-                user=source.user or None, password=text_of(source.password),
-                token=text_of(source.token), nkeys_seed_str=text_of(source.nkey),
+                user=source.user or None, password=_given(source.password),
+                token=_given(source.token), nkeys_seed_str=_given(source.nkey),
                 user_credentials=None if source.creds_file is None else str(source.creds_file),
             )  # fmt: skip
     except Exception as error:
         raise _refused(source, inbox, last or error) from None
+
+
+def _given(secret: Secret | None) -> str | None:
+    return None if secret is None else text_of(secret)
 
 
 def _refused(source: NatsSettings, inbox: Inbox, error: Exception) -> SourceError:
