@@ -45,7 +45,7 @@ def source_of(kafka, topic, **more):
 
 @asynccontextmanager
 async def reading(source, topic):
-    async with opened(source, {topic}, 15.0) as found:
+    async with opened(source, {topic}, 60.0) as found:
         yield found
 
 
@@ -323,7 +323,7 @@ async def test_the_environment_of_the_existing_chart(kafka, topic, tmp_path):
         environ["gateway_url"] = gateway.url
         async with replicas(tmp_path, gateway, ("kafka",), **environ) as another:
             replica = await another()
-            [call] = await gateway.wait_received(1, within=10)
+            [call] = await gateway.wait_received(1, within=60)
             await replica.stop()
     assert call.header("X-Topic") == topic
     assert call.header("Content-Type") == "text/plain"
@@ -355,7 +355,7 @@ async def engine(source, function):
 
 async def test_standing_still_for_longer_than_the_timeouts_keeps_the_membership(kafka, topic):
     """Nothing is read, as where there is no room; the group's timeouts pass several times."""
-    source = source_of(kafka, topic, session_timeout=0.6, poll_timeout=1.5)
+    source = source_of(kafka, topic, session_timeout=1.5, poll_timeout=1.5)
     await send(kafka, topic, *(b"%d" % number for number in range(600)))
     async with reading(source, topic) as found:
         await found.take(1)
@@ -369,14 +369,14 @@ async def test_standing_still_for_longer_than_the_timeouts_keeps_the_membership(
 
 async def test_a_call_longer_than_the_timeouts_is_not_repeated(kafka, topic):
     async def answer(_call):
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(4.0)
         return 200
 
-    source = source_of(kafka, topic, session_timeout=0.6, poll_timeout=1.0)
+    source = source_of(kafka, topic, session_timeout=1.5, poll_timeout=1.5)
     await send(kafka, topic, b"1")
     function = LocalFunction(name="slow", annotations={"topic": topic}, answer=answer)
     async with engine(source, function) as gateway:
-        await gateway.wait_received(1, within=10)
+        await gateway.wait_received(1, within=60)
     assert len(gateway.received) == 1
     assert (await kafka.committed(topic))[topic, 0] == 1
 
@@ -395,13 +395,13 @@ async def test_a_topic_that_is_deleted_while_its_events_run_is_told(kafka, topic
     asks = f"{topic},{topic}-gone"
     function = LocalFunction(name="slow", annotations={"topic": asks}, answer=answer)
     async with engine(source, function) as gateway:
-        await gateway.wait_received(1, within=10)
+        await gateway.wait_received(1, within=60)
         await kafka.delete(f"{topic}-gone")
         held.set()
         await eventually(lambda: f"has no topic {topic}-gone" in caplog.text)
         await kafka.create(f"{topic}-gone")
         await send(kafka, topic, b"2")
-        await gateway.wait_received(2, within=20)
+        await gateway.wait_received(2, within=60)
     assert [call.body for call in gateway.received] == [b"1", b"2"]
 
 
@@ -422,13 +422,13 @@ async def test_what_finished_above_a_gap_is_not_repeated_after_a_restart(kafka, 
         config = ControllerConfig(gateway_url=gateway.url, timeouts=Timeouts(drain=0.5))
         async with Controller(config) as controller:
             run = asyncio.create_task(controller.run(source, store=store))
-            await gateway.wait_received(20, within=10)
+            await gateway.wait_received(20, within=60)
             controller.stop()
             assert not await run
         held.set()
         async with Controller(config) as controller:
             run = asyncio.create_task(controller.run(source, store=store))
-            await gateway.wait_received(21, within=10)
+            await gateway.wait_received(21, within=60)
             controller.stop()
             assert await run
     bodies = [call.body for call in gateway.received]

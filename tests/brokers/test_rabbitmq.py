@@ -41,7 +41,7 @@ def source_of(rabbitmq, queue, **more):
 
 
 def reading(source):
-    return opened(source, {"any"}, 10.0)
+    return opened(source, {"any"}, 60.0)
 
 
 async def send(channel, queue, *bodies, **properties):
@@ -288,7 +288,7 @@ async def test_the_environment_of_the_existing_chart(rabbitmq, channel, queue, t
         environ["gateway_url"] = gateway.url
         async with replicas(tmp_path, gateway, ("rabbitmq",), **environ) as another:
             replica = await another()
-            [call] = await gateway.wait_received(1, within=10)
+            [call] = await gateway.wait_received(1, within=60)
             await replica.stop()
             assert PASSWORD not in replica.log
     assert call.header("X-Topic") == queue
@@ -344,7 +344,7 @@ async def test_what_a_function_refuses_is_kept_by_the_broker(rabbitmq, channel, 
     function = LocalFunction(name="one", annotations={"topic": queue}, answer=lambda _: 400)
     store = MemoryStore()
     async with engine(source, function, store) as gateway:
-        await gateway.wait_received(1, within=10)
+        await gateway.wait_received(1, within=60)
     dead = await channel.basic_get(f"{queue}-dead", no_ack=True)
     kept = (await store.counts()).dead
     assert (dead.body, kept) == ((b"1", 0) if bound else (b"", 1))
@@ -387,8 +387,8 @@ async def test_the_last_delivery_of_a_quorum_queue_is_told(rabbitmq, channel, qu
 
 @pytest.fixture
 def impatient(rabbitmq):
-    """Closes the channel of what is unsettled for a second."""
-    rabbitmq.evaluate("application:set_env(rabbit, consumer_timeout, 1000)")
+    """Closes the channel of what is unsettled for two seconds."""
+    rabbitmq.evaluate("application:set_env(rabbit, consumer_timeout, 2000)")
     yield rabbitmq
     rabbitmq.evaluate("application:set_env(rabbit, consumer_timeout, 1800000)")
 
@@ -400,12 +400,12 @@ async def test_the_brokers_timeout(impatient, queue):
     with pytest.raises(SourceError, match="give consumer_timeout the value"):  # noqa: PT012
         async with reading(source_of(impatient, queue)) as found:
             await found.take(1)
-            await asyncio.sleep(2.5)
+            await asyncio.sleep(4.5)
             await found.take(50)
-    async with reading(source_of(impatient, queue, consumer_timeout=1.0)) as found:
+    async with reading(source_of(impatient, queue, consumer_timeout=2.0)) as found:
         [first] = await found.take(1)
         await first.ack()
-        await asyncio.sleep(2.5)  # nobody reads for longer than the timeout
+        await asyncio.sleep(4.5)  # nobody reads for longer than the timeout
         rest = set()
         while len(rest) < 49:
             [delivery] = await found.take(1)
@@ -415,14 +415,14 @@ async def test_the_brokers_timeout(impatient, queue):
 
 async def test_a_call_longer_than_the_timeout_is_not_repeated(impatient, queue):
     async def answer(_call):
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(4.5)
         return 200
 
     async with impatient.channel() as channel:
         await send(channel, queue, b"1")
     function = LocalFunction(name="slow", annotations={"topic": queue}, answer=answer)
-    async with engine(source_of(impatient, queue, consumer_timeout=1.0), function) as gateway:
-        await gateway.wait_received(1, within=10)
+    async with engine(source_of(impatient, queue, consumer_timeout=2.0), function) as gateway:
+        await gateway.wait_received(1, within=60)
     assert len(gateway.received) == 1
     assert await left(impatient, queue) == 0
 

@@ -36,7 +36,7 @@ OURS = ("OPENFAAS_", "FAAS_CONNECTOR_", "gateway_url", "basic_auth", "CI", "topi
 def get(url, method="GET", data=None):
     request = urllib.request.Request(url, method=method, data=data)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as answer:
         with answer:
@@ -48,7 +48,7 @@ async def aside(function, *arguments):
         return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
 
 
-def eventually(condition, within=20.0):
+def eventually(condition, within=60):
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline
@@ -148,19 +148,20 @@ def test_what_probes_and_prometheus_see(run, threaded_gateway):
     eventually(lambda: run.get("/readyz") == (503, "it is draining\n"))
     assert run.get("/healthz") == (200, "ok\n")
     threaded_gateway.up()
-    assert run.process.wait(20) == 0
+    assert run.process.wait(60) == 0
 
 
 async def test_a_stuck_loop_is_told():
-    async with serve_admin("127.0.0.1:0", report, stuck_after=0.5) as (host, port):
+    async with serve_admin("127.0.0.1:0", report, stuck_after=1.5) as (host, port):
         url = f"http://{host}:{port}"
         assert await aside(get, f"{url}/healthz") == (200, "ok\n")
         # From here on this loop does nothing else.
         eventually(lambda: get(f"{url}/healthz")[0] == 503)
         for path in ("/healthz", "/readyz", "/metrics"):
             assert "no progress" in get(url + path)[1]
-        await asyncio.sleep(0.2)
-        assert (await aside(get, f"{url}/healthz"))[0] == 200
+        async with asyncio.timeout(60):
+            while (await aside(get, f"{url}/healthz"))[0] != 200:
+                pass
 
 
 async def report():

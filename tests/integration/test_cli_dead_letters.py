@@ -68,7 +68,7 @@ def environ(tmp_path):
 
 @pytest.fixture
 def run(environ, folder):
-    def run(what, *arguments, within=20.0, state=True, **more):
+    def run(what, *arguments, within=60.0, state=True, **more):
         return subprocess.run(
             [*COMMAND, what, *(["--state", str(folder)] if state else []), *arguments],
             capture_output=True, env={**environ, **more}, timeout=within, check=False, text=True,
@@ -213,16 +213,16 @@ def test_replay_interrupted_repeats_at_most_what_was_in_flight(
     environ, run, folder, threaded_gateway, number
 ):
     threaded_gateway.add(LocalFunction(name="mail"))
-    threaded_gateway.inject("function/mail:delay=20ms")
+    threaded_gateway.inject("function/mail:delay=60ms")
     put(folder, *(dead(each, event=Event("orders", b"%d" % each)) for each in range(600)))
     process = subprocess.Popen(
         [*COMMAND, "replay", "--state", str(folder), "-g", threaded_gateway.url],
         env={**environ, "FAAS_CONNECTOR_MAX_IN_FLIGHT": "16"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    threaded_gateway.wait_received(100, within=20)
+    threaded_gateway.wait_received(100, within=60)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=60)
     if number == signal.SIGKILL:
         # As if the minute were over for which a replay that was killed keeps others away.
         change(folder, "DELETE FROM claims")
@@ -259,7 +259,7 @@ def test_two_replays_at_once_call_nothing_twice(environ, folder, threaded_gatewa
         for _ in range(2)
     ]  # fmt: skip
     for process in processes:
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=60)
         assert process.returncode == 0, stderr
     called = Counter(int(call.body) for call in threaded_gateway.received)
     assert called == Counter(range(300))
@@ -355,4 +355,4 @@ def test_a_reader_that_goes_ends_it_quietly(environ, folder):
         assert process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0

@@ -15,7 +15,7 @@ from .wire import Client
 @pytest.fixture
 async def call() -> AsyncIterator[Client]:
     async with LocalGateway(
-        functions=FUNCTIONS, allow_deploy=True, metrics_port=0, upstream_timeout=0.05
+        functions=FUNCTIONS, allow_deploy=True, metrics_port=0, upstream_timeout=0.5
     ) as gateway:
         yield Client(gateway)
 

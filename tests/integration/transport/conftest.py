@@ -15,7 +15,7 @@ import uvloop
 from faas_connector.gateway.transport import Origin, Transport, request_head
 
 # Seconds that something may take to come true before the test fails.
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 def _debugging_loop():

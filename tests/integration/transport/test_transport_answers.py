@@ -208,7 +208,7 @@ async def test_what_is_no_answer_fails_and_closes_the_connection(peers, clients,
     assert type(caught.value) is kind
     assert str(caught.value).startswith(f"{peer.origin}: the answer")
     assert "\n" not in str(caught.value)
-    await asyncio.wait_for(closed.wait(), 10.0)
+    await asyncio.wait_for(closed.wait(), 60.0)
     assert (await post(transport)).body == b"good"
 
 
@@ -261,12 +261,12 @@ async def test_no_answer_in_time(peers, clients, post):
     peer = await peers(play)
     transport = clients(peer)
     with pytest.raises(CallTimeoutError) as caught:
-        await post(transport, timeout=0.05)
+        await post(transport, timeout=0.3)
     assert isinstance(caught.value, TimeoutError)
     assert str(caught.value) == (
-        f"{peer.origin}: no complete answer within 0.05 s; the function may have run or not"
+        f"{peer.origin}: no complete answer within 0.3 s; the function may have run or not"
     )
-    await asyncio.wait_for(closed.wait(), 10.0)
+    await asyncio.wait_for(closed.wait(), 60.0)
 
 
 async def test_drops_of_an_answer_do_not_prolong_the_timeout(peers, clients, post):
@@ -278,7 +278,7 @@ async def test_drops_of_an_answer_do_not_prolong_the_timeout(peers, clients, pos
             await asyncio.sleep(0.005)
 
     with pytest.raises(CallTimeoutError, match="no complete answer"):
-        await post(clients(await peers(play), read_timeout=5.0), timeout=0.1)
+        await post(clients(await peers(play), read_timeout=60.0), timeout=0.3)
 
 
 async def test_silence_within_an_answer(peers, clients, post):
@@ -289,9 +289,9 @@ async def test_silence_within_an_answer(peers, clients, post):
 
     peer = await peers(play)
     with pytest.raises(CallTimeoutError) as caught:
-        await post(clients(peer, read_timeout=0.05))
+        await post(clients(peer, read_timeout=0.3))
     assert str(caught.value) == (
-        f"{peer.origin}: silent within its answer for 0.05 s; the function may have run or not"
+        f"{peer.origin}: silent within its answer for 0.3 s; the function may have run or not"
     )
 
 
@@ -338,10 +338,10 @@ async def test_short_and_long_timeouts_side_by_side(peers, clients, post):
 
     transport = clients(await peers(play))
     long = asyncio.create_task(post(transport, timeout=60.0))
-    with pytest.raises(CallTimeoutError, match=r"within 0\.2 s"):
-        await post(transport, timeout=0.2)
-    with pytest.raises(CallTimeoutError, match=r"within 0\.05 s"):
-        await post(transport, timeout=0.05)
+    with pytest.raises(CallTimeoutError, match=r"within 0\.5 s"):
+        await post(transport, timeout=0.5)
+    with pytest.raises(CallTimeoutError, match=r"within 0\.3 s"):
+        await post(transport, timeout=0.3)
     assert not long.done()
     long.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -416,7 +416,7 @@ async def test_an_answer_before_the_request_has_left_this_process(peers, clients
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         its_socket = connection._transport.get_extra_info("socket")
         its_socket.setsockopt(socket.SOL_SOCKET, option, 4096)
-    answer = await post(transport, b"x" * 130_000, timeout=5.0)
+    answer = await post(transport, b"x" * 130_000, timeout=60.0)
     assert answer.body == b"too much"
     assert transport.idle == 0
 

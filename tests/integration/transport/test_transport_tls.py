@@ -181,7 +181,7 @@ async def test_connecting_includes_the_handshake(peers, clients, post):
     origin = Origin("https", "127.0.0.1", peer.port)
     with pytest.raises(ConnectError, match=r"no answer within 0\.05 s"):
         await post(clients(origin, connect_timeout=0.05))
-    await asyncio.wait_for(closed.wait(), 10.0)
+    await asyncio.wait_for(closed.wait(), 60.0)
 
 
 @pytest.mark.parametrize("end", ["cancel", "close"])
@@ -201,7 +201,7 @@ async def test_leaving_within_the_handshake(peers, clients, post, eventually, en
     else:
         await transport.aclose()
     await asyncio.wait([call])
-    await asyncio.wait_for(closed.wait(), 10.0)
+    await asyncio.wait_for(closed.wait(), 60.0)
     await eventually(lambda: not peer.client_sockets)
 
 
