@@ -8,6 +8,7 @@ import gc
 import inspect
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -15,9 +16,13 @@ from pathlib import Path
 
 import pytest
 
-# Seconds in which what is closing already must be closed.
-_GRACE = 2.0
+# Seconds in which what is closing already must be closed; nobody waits longer than it takes.
+_GRACE = 15.0
 _DESCRIPTORS = Path("/proc/self/fd")
+
+# Who runs the tests in the background has Ctrl-C ignored, in every child too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _sockets() -> set[str]:

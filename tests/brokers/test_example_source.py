@@ -21,7 +21,7 @@ EXAMPLE = ROOT / "examples" / "redis-stream"
 NUMBERS = itertools.count()
 EVENTS, UNSETTLED = 300, 32
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ async def test_it_delivers_to_a_function(server, installed, stream, tmp_path):
         async with run as another:
             replica = await another()
             add(server, stream, [b"body", b"\x00\xff", b"color", b"gr\xc3\xbcn", b"b\r\nd", b"1"])
-            [call] = await gateway.wait_received(1, within=10)
+            [call] = await gateway.wait_received(1, within=60)
             await replica.stop()
     assert call.body == b"\x00\xff"
     assert call.header("X-Topic") == stream
@@ -118,7 +118,7 @@ async def test_a_killed_connector_repeats_what_was_unsettled(server, installed, 
         run = replicas(tmp_path, gateway, arguments(server, stream), **installed)
         async with run as another:
             first = await another()
-            await gateway.wait_received(60, within=20)
+            await gateway.wait_received(60, within=60)
             await first.kill()
             second = await another()
             await eventually(lambda: not lost(gateway, EVENTS))
@@ -134,7 +134,7 @@ async def test_a_killed_server_loses_nothing(installed, stream, tmp_path):
             run = replicas(tmp_path, gateway, arguments(server, stream), **installed)
             async with run as another:
                 replica = await another()
-                await gateway.wait_received(60, within=20)
+                await gateway.wait_received(60, within=60)
                 await server.restarted()
                 await eventually(lambda: not lost(gateway, EVENTS))
                 await replica.stop()

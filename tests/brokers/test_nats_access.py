@@ -41,7 +41,7 @@ def encoded(data):
 
 async def is_taken(source):
     """Whether the server takes who asks."""
-    async with opened(source, (), 5) as reading:
+    async with opened(source, (), 30) as reading:
         await reading.next(0.0)
 
 

@@ -39,7 +39,7 @@ async def call_of(page, topic, changes, folder):
     ):
         replica = await another()
         await in_bash(publish, folder)
-        [call] = await gateway.wait_received(1, within=20)
+        [call] = await gateway.wait_received(1, within=60)
         await replica.stop()
     return call
 

@@ -107,7 +107,7 @@ def test_a_program_calls_the_function_and_ends_cleanly(start, threaded_gateway, 
     file = tmp_path / "connector.py"
     file.write_text(block.code)
     program = start(str(file), stdin="hello\n")
-    threaded_gateway.wait_received(1, within=20)
+    threaded_gateway.wait_received(1, within=60)
     assert "payment.received" in program.line()
     if block.note == "runs until interrupted":
         program.interrupt()

@@ -54,7 +54,7 @@ def test_the_loop_and_its_receiver_take_no_more_than_25_lines():
 def test_loop_and_receiver(gateway, example):
     gateway.add(function(topic="vm.powered.on", answer="done"))
     program = example()
-    first, second = gateway.wait_received(2, within=20)[:2]
+    first, second = gateway.wait_received(2, within=60)[:2]
     assert first.body == b"web-1"
     assert first.header("X-Topic") == "vm.powered.on"
     assert first.call_id != second.call_id
@@ -144,7 +144,7 @@ def test_requeue(gateway, example):
     gateway.add(function("flaky", answer=third_time_lucky))
     gateway.add(function("broken", answer=503))
     program = example(SECONDS_BETWEEN="0")
-    gateway.wait_received(3 + 3 * 3 + 3 * 5, within=20)
+    gateway.wait_received(3 + 3 * 3 + 3 * 5, within=60)
     lines = [program.line() for _ in range(3 * 2 + 3 * 5)]
     given_up = [line for line in lines if line.startswith("gave up after 5 attempts: ")]
     assert len(given_up) == 3
@@ -247,7 +247,7 @@ def test_at_least_once__tries_again_what_failed(gateway, example, tmp_path):
     events = tmp_path / "events.txt"
     events.write_text("one\n")
     program = example(str(events))
-    first, second = gateway.wait_received(2, within=20)
+    first, second = gateway.wait_received(2, within=60)
     assert program.end() == 0
     assert first.call_id == second.call_id
     assert second.header("X-Event-Attempt") == "2"

@@ -90,7 +90,7 @@ class Reader:
         return (self._folder / f"{name}.log").read_text()
 
     def eventually(self, condition):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not condition():
             ended = [each for each in self._terminals.values() if each.poll() is not None]
             assert not ended, [self.log(name) for name in self._terminals]
@@ -100,7 +100,7 @@ class Reader:
     def interrupt(self, name):
         process = self._terminals.pop(name)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0, self.log(name)
+        assert process.wait(60) == 0, self.log(name)
 
     def mend(self):
         path = self._folder / "thanks" / "handler.py"

@@ -46,7 +46,7 @@ async def one_run(controller, source, store, chance, *, crashes):
     running = asyncio.create_task(controller.run(source, store=store))
     settled = len(source.acked)
     goal = min(EVENTS, settled + chance.randint(10, 120))
-    await source.wait_until(lambda: len(source.acked) >= goal or running.done(), within=15)
+    await source.wait_until(lambda: len(source.acked) >= goal or running.done(), within=60)
     if chance.random() < 0.5:
         source.break_connection()
     if crashes:
@@ -57,7 +57,6 @@ async def one_run(controller, source, store, chance, *, crashes):
         await running
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("traits", [INDIVIDUAL, BY_POSITION], ids=["individual", "by position"])
 @pytest.mark.parametrize("crashes", [False, True], ids=["stops", "crashes"])
@@ -95,7 +94,7 @@ async def test_nothing_is_lost(seed, traits, crashes):
                 await one_run(controller, source, store, chance, crashes=crashes)
             last = asyncio.create_task(controller.run(source, store=store))
             await source.wait_until(lambda: source.sessions == 1)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while (await store.counts()).parked:  # noqa: ASYNC110 - a store tells nobody
                     await asyncio.sleep(0.02)
             controller.stop()

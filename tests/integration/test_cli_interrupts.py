@@ -41,7 +41,7 @@ class Starting:
         self.process.send_signal(signal.SIGINT)
         for line in self.process.stderr:
             self.take(line)
-        return self.process.wait(timeout=15)
+        return self.process.wait(timeout=60)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ pytest_plugins = ["faas_connector.testing.plugin"]
 def project(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "faas_connector", "new", "my-connector"],
-        cwd=tmp_path, check=True, capture_output=True, timeout=15,
+        cwd=tmp_path, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
     return tmp_path / "my-connector"
 
@@ -28,7 +28,7 @@ def test_its_tests_pass(project):
     environ = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "error"],
-        cwd=project, env=environ, capture_output=True, text=True, timeout=25, check=False,
+        cwd=project, env=environ, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"\b2 passed\b", done.stdout)
@@ -54,7 +54,7 @@ def test_its_main_runs(project, threaded_gateway):
             assert received.header("X-Connector") == "my-connector"
             assert received.header("Content-Type") == "application/json"
             main.send_signal(signal.SIGINT)
-            assert main.wait(timeout=5) == 0
+            assert main.wait(timeout=60) == 0
             assert main.stderr.read() == ""
         finally:
             main.kill()
@@ -62,7 +62,7 @@ def test_its_main_runs(project, threaded_gateway):
 
 def test_its_main_says_what_is_wrong(project):
     with start_main(project, "gateway:8080") as main:
-        assert main.wait(timeout=15) == 1
+        assert main.wait(timeout=60) == 1
         assert main.stderr.readlines()[-1].startswith("Error: gateway_url ")
 
 
@@ -75,6 +75,6 @@ def test_its_function_runs_on_the_local_gateway(project):
             while "payment.received -> receiver.openfaas-fn  200" not in dev.stdout.readline():
                 assert dev.poll() is None
             dev.send_signal(signal.SIGINT)
-            assert dev.wait(timeout=5) == 0
+            assert dev.wait(timeout=60) == 0
         finally:
             dev.kill()

@@ -36,7 +36,7 @@ class Run:
                 [*COMMAND, *arguments], stdout=out, stderr=err, env=environ, cwd=folder
             )
 
-    def end(self, *signals: int, within: float = 20.0) -> int:
+    def end(self, *signals: int, within: float = 60.0) -> int:
         """Its exit status, after these signals."""
         for number in signals:
             self.process.send_signal(number)
@@ -83,7 +83,7 @@ def write(folder: Path, text: str) -> str:
     return "connector.yaml"
 
 
-def wait_until(condition: Callable[[], bool], within: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline
@@ -95,7 +95,7 @@ TIMER = ("timer", "--topic", "orders.new", "--interval", "20ms")
 
 def test_a_source_on_the_command_line(start, printer):
     run = start(*TIMER, "--state", "state")
-    printer.wait_received(3, within=20)
+    printer.wait_received(3, within=60)
     assert run.end(signal.SIGTERM) == 0, run.errors
     assert "SIGTERM: draining" in run.errors
     assert printer.received[0].header("X-Topic") == "orders.new"
@@ -116,7 +116,7 @@ def test_a_file_with_several_sources(start, printer, tmp_path):
         """,
     )
     run = start("-f", path, STATE=str(tmp_path / "kept"), FAAS_CONNECTOR_SECOND_INTERVAL="20ms")
-    printer.wait_received(20, within=20)
+    printer.wait_received(20, within=60)
     assert run.end(signal.SIGINT) == 0, run.errors
     assert len(printer.received_by("printer")) > 1
     assert len(printer.received_by("other")) > 1
@@ -128,7 +128,7 @@ def test_one_source_of_a_file_with_a_flag_over_it(start, printer, tmp_path):
         tmp_path, "version: 1\nsources: [{timer: {topic: wrong, interval: 20ms}}]\nadmin:\n"
     )
     run = start("-f", path, "timer", "--topic", "orders.new", "--state", "none")
-    printer.wait_received(1, within=20)
+    printer.wait_received(1, within=60)
     assert run.end(signal.SIGTERM) == 0, run.errors
 
 
@@ -140,7 +140,7 @@ def test_a_second_signal_aborts_with_status_1(start, threaded_gateway):
         LocalFunction(name="hung", annotations={"topic": "orders.new"}, answer=hang)
     )
     run = start(*TIMER, "--state", "none")
-    threaded_gateway.wait_received(1, within=20)
+    threaded_gateway.wait_received(1, within=60)
     run.process.send_signal(signal.SIGTERM)
     wait_until(lambda: "draining" in run.errors)
     assert run.end(signal.SIGTERM) == 1
@@ -156,7 +156,7 @@ def test_a_durable_webhook(start, printer):
     )  # fmt: skip
     request = urllib.request.Request(f"http://{address}/orders.new", data=b"hello")
     wait_until(lambda: posted(request) == 202)
-    assert printer.wait_received(1, within=20)[0].body == b"hello"
+    assert printer.wait_received(1, within=60)[0].body == b"hello"
     assert run.end(signal.SIGTERM) == 0, run.errors
     assert "state folder: state" in run.errors
 
@@ -173,7 +173,7 @@ def posted(request: urllib.request.Request) -> int | None:
 def test_a_flag_says_no_to_a_file_that_says_yes(start, printer, tmp_path):
     text = "version: 1\nlog: {responses: true}\nstate: {folder: none}\nsources: [{timer: }]\n"
     run = start("-f", write(tmp_path, text), *TIMER, "--no-log-responses")
-    printer.wait_received(2, within=20)
+    printer.wait_received(2, within=60)
     assert run.end(signal.SIGTERM) == 0, run.errors
     assert "faas_connector.responses" not in run.errors
 
@@ -216,7 +216,7 @@ def test_a_dry_run_takes_nothing_from_a_sender(start, printer):
 
 def test_logs_for_programs_and_responses(start, printer):
     run = start(*TIMER, "--state", "none", log_encoding="json", print_response="true")
-    printer.wait_received(2, within=20)
+    printer.wait_received(2, within=60)
     assert run.end(signal.SIGTERM) == 0, run.errors
     lines = [json.loads(line) for line in run.errors.splitlines()]
     answers = [line for line in lines if line["logger"] == "faas_connector.responses"]
@@ -245,7 +245,7 @@ def test_the_environment_of_an_existing_connectors_chart(start, tmp_path):
             debug="false",
             log_encoding="console",
         )
-        gateway.wait_received(1, within=20)
+        gateway.wait_received(1, within=60)
         assert run.end(signal.SIGTERM) == 0, run.errors
         gateway.queue_done()
         assert gateway.received[0].header("X-Connector") == "cron-connector"
@@ -294,7 +294,7 @@ def test_a_gateway_that_is_away_ends_it_with_status_1(start):
 
 def test_a_variable_that_means_nothing_is_reported(start, printer):
     run = start(*TIMER, "--state", "none", FAAS_CONNECTOR_STATE_WIAT="5s")
-    printer.wait_received(1, within=20)
+    printer.wait_received(1, within=60)
     run.end(signal.SIGTERM)
     assert "FAAS_CONNECTOR_STATE_WIAT means nothing; did you mean FAAS_CONNECTOR_STATE_WAIT?" in (
         run.errors

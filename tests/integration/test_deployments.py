@@ -64,7 +64,7 @@ class Run:
 
     async def finish(self):
         """Wait until each function took each event; once."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._source.wait_until(lambda: len(self._source.acked) == self._published)
             while (await self._store.counts()).parked:  # noqa: ASYNC110 - a store tells nobody
                 await asyncio.sleep(0.02)

@@ -55,7 +55,7 @@ def bodies(calls):
     return sorted(int(call.body) for call in calls)
 
 
-async def eventually(condition, within=5.0):
+async def eventually(condition, within=60):
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110 - the log tells nobody
             await asyncio.sleep(0.01)
@@ -72,7 +72,7 @@ async def test_a_journal_of_more_than_is_taken_at_once_is_delivered_at_the_start
     async with LocalGateway(functions=[function("one")]) as gateway:
         async with Controller(config(gateway)) as controller:
             run = asyncio.create_task(controller.run(MemorySource(), store=store))
-            await gateway.wait_received(1500, within=10)
+            await gateway.wait_received(1500, within=60)
             controller.stop()
             assert await run
         assert bodies(gateway.received) == list(range(1500))
@@ -182,7 +182,7 @@ async def test_what_is_parked_is_delivered_when_it_is_due():
         settings = config(gateway, park_after=0.5)
         async with Controller(settings) as controller:
             running = asyncio.create_task(controller.run(source, store=store))
-            await gateway.wait_received(25, within=10)
+            await gateway.wait_received(25, within=60)
             controller.stop()
             assert await running
         answered = {call.body for call in gateway.received}
@@ -200,7 +200,7 @@ async def test_an_outage_is_waited_out_and_charged_to_nobody():
             publish(source, 200)
             await source.wait_until(lambda: len(source.unsettled) == 200)
             await gateway.up()
-            await source.drained(within=15)
+            await source.drained(within=60)
             controller.stop()
             assert await running
         assert bodies(gateway.received) == list(range(200))
@@ -392,7 +392,7 @@ async def test_what_the_journal_holds_is_for_the_namespaces_of_its_source():
         async with Controller(config(gateway)) as controller:
             source = Scoped(MemorySource("here"), ("team-a",))
             run = asyncio.create_task(controller.run(source, store=store))
-            await gateway.wait_received(1, within=5)
+            await gateway.wait_received(1, within=60)
             controller.stop()
             assert await run
         assert [len(gateway.received_by(f"one.team-{team}")) for team in "ab"] == [1, 0]

@@ -10,7 +10,7 @@ import uvloop
 
 from faas_connector.testing import Cut, FaultProxy, Way
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Echo:

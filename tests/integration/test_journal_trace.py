@@ -29,7 +29,6 @@ def strace():
     return found
 
 
-@pytest.mark.timeout(60)
 async def test_an_event_is_on_disk_before_it_is_accepted(tmp_path, strace):
     trace = tmp_path / "trace.txt"
     numbers = [str(number) for number in range(100_000_000, 100_000_020)]

@@ -69,4 +69,4 @@ def test_an_event_reaches_a_function_with_nothing_else_installed(installed):
             seen.append(line)
     finally:
         dev.terminate()
-        dev.communicate(timeout=10)
+        dev.communicate(timeout=60)

@@ -37,7 +37,7 @@ async def status(reader):
 
 
 async def wait_for(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - it is the loop's own work that is waited for
             await asyncio.sleep(0.01)
 

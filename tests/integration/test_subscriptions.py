@@ -189,7 +189,7 @@ async def test_a_subscriber_that_publishes_itself_does_not_wait_for_itself(
             await publish(subscriptions, *(response(n, size=1) for n in range(5)))
 
     def again_from_a_thread(each):
-        asyncio.run_coroutine_threadsafe(again(each), loop).result(5)
+        asyncio.run_coroutine_threadsafe(again(each), loop).result(60)
 
     subscriptions.add(again_from_a_thread if blocking else again, overflow="wait")
     await publish(subscriptions, response(7), response(8))
@@ -230,7 +230,7 @@ async def test_leaving_with_a_thread_that_is_stuck_says_so_and_goes_on(caplog):
     stuck = threading.Event()
 
     def never_returns(each):
-        stuck.wait(10)
+        stuck.wait(60)
 
     subscriptions = Subscriptions(Limits())
     subscriptions.add(never_returns)
@@ -241,7 +241,7 @@ async def test_leaving_with_a_thread_that_is_stuck_says_so_and_goes_on(caplog):
     assert "its thread is left behind" in caplog.text
     for thread in threading.enumerate():
         if "never_returns" in thread.name:
-            thread.join(5)
+            thread.join(60)
 
 
 async def test_leaving_with_a_thread_that_is_busy_does_not_stop_the_loop(
@@ -251,7 +251,7 @@ async def test_leaving_with_a_thread_that_is_busy_does_not_stop_the_loop(
     returns = threading.Event()
 
     def busy(each):
-        returns.wait(20)
+        returns.wait(60)
 
     subscriptions = Subscriptions(Limits())
     subscriptions.add(busy)

@@ -45,11 +45,11 @@ def gateway():
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    assert opened.wait(10)
+    assert opened.wait(60)
     yield gateways[0]
     loop, done = leave[0]
     loop.call_soon_threadsafe(done.set)
-    thread.join(10)
+    thread.join(60)
 
 
 def config(gateway, **settings):
@@ -138,8 +138,8 @@ def test_leaving_ends_calls_of_other_threads(gateway):
     with ThreadPoolExecutor(1) as threads:
         with Controller(config(gateway)) as controller:
             calling = threads.submit(controller.invoke, "slow", b"")
-            assert slow_began.wait(5)
-        (response,) = calling.result(5)
+            assert slow_began.wait(60)
+        (response,) = calling.result(60)
     assert response.status is None
     assert "closed" in str(response.error)
 
@@ -162,7 +162,7 @@ with Controller(ControllerConfig(gateway_url={gateway.url!r})) as controller:
     controller.invoke("slow", b"")
 """
     ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=10, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
     assert "KeyboardInterrupt" in ended.stderr
     assert ended.returncode != 0

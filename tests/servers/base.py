@@ -89,7 +89,7 @@ class Server:
     """A broker on loopback; its port and its folder stay the same when it is started again."""
 
     host = "127.0.0.1"
-    patience = 20.0
+    patience = 60.0
     """Seconds in which it must have started, or stopped."""
     package = binary = ""
     """The Debian package, and its program."""

@@ -86,8 +86,6 @@ def _fetch(maven, folder):
 class KafkaServer(Server):
     """One broker, with what tests do to it; a plain port, one with SASL, one with TLS."""
 
-    patience = 60.0
-
     def __init__(self, folder, ca):
         super().__init__(folder)
         self.url = self.address

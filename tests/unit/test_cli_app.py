@@ -153,7 +153,7 @@ def test_help_imports_neither_asyncio_nor_a_command():
         "print([name for name in sys.modules if name.startswith('faas_connector.cli.')])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     loaded = done.stdout.splitlines()[-1]
     assert "cli.app" in loaded

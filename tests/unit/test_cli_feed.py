@@ -14,7 +14,7 @@ from faas_connector.cli.feed import Feed, excerpt
 async def shown(feed: Feed, capsys, *, until: str) -> list[str]:
     """What it prints, without the times of day."""
     lines: list[str] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         task = asyncio.create_task(feed.show())
         while not lines or not lines[-1].endswith(until):
             await asyncio.sleep(0)

@@ -129,7 +129,7 @@ def loaded(code):
     """Every module that this code brings with it."""
     code = f"import sys; known = set(sys.modules); {code}; print(*set(sys.modules) - known)"
     command = [sys.executable, "-I", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=25)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return frozenset(done.stdout.split())
 
 
@@ -147,7 +147,7 @@ def test_importing_it_loads_nothing_before_a_name_is_asked_for():
 def test_every_name_is_there_and_listed():
     fresh = "import faas_connector as f; print(dir(f), f.__version__, f.Event, hasattr(f, '_x'))"
     command = [sys.executable, "-I", "-c", fresh]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=25)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert all(repr(name) in done.stdout for name in PUBLIC)
     assert done.stdout.endswith(f"{faas_connector.__version__} {faas_connector.Event} False\n")
 

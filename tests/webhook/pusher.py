@@ -34,7 +34,7 @@ class Client:
         self.writer.write(data)
 
     async def reply(self):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             head = (await self.reader.readuntil(b"\r\n\r\n"))[:-4]
             found = Reply(head, b"")
             found.body = await self.reader.readexactly(int(found.headers["content-length"]))
@@ -111,7 +111,7 @@ async def pushing(make, gateway, store=None, *, settled=True, **limits):
 
 async def listens(number):
     """Wait until somebody listens there."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", number)
@@ -122,7 +122,7 @@ async def listens(number):
                 return
 
 
-async def eventually(condition, within=10.0):
+async def eventually(condition, within=60):
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110 - it is others' work that is waited for
             await asyncio.sleep(0.005)

@@ -50,7 +50,7 @@ async def talk(number, data, cuts):
             await asyncio.sleep(0)
         connection.writer.write_eof()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 said = await connection.reader.read()
         except ConnectionError:
             return []

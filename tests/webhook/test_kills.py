@@ -81,7 +81,6 @@ async def sending(number):
         await asyncio.wait([task])
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("kill", KILLS)
 async def test_a_kill_loses_nothing_that_was_answered_202(tmp_path, kill):
     port, release = Port("127.0.0.1", 0), asyncio.Event()
@@ -96,14 +95,14 @@ async def test_a_kill_loses_nothing_that_was_answered_202(tmp_path, kill):
         async with connector(tmp_path, gateway, port.number) as first:
             async with sending(port.number) as senders:
                 # No more calls are answered than `quick`, and 32 are in flight.
-                await eventually(lambda: len(senders.accepted) > quick + 40, within=20)
+                await eventually(lambda: len(senders.accepted) > quick + 40, within=60)
                 first.send_signal(signal.SIGKILL)
                 await first.wait()
                 release.set()
                 before = set(senders.accepted)
                 assert before - {int(call.body) for call in gateway.received}
                 async with connector(tmp_path, gateway, port.number) as second:
-                    await eventually(lambda: len(senders.accepted) > len(before) + 20, within=20)
+                    await eventually(lambda: len(senders.accepted) > len(before) + 20, within=60)
                     senders.stopped = True
                     await eventually(lambda: senders.accepted >= set(range(1, senders.sent + 1)))
                     second.send_signal(signal.SIGTERM)

@@ -18,7 +18,7 @@ KEY = "contract"
 class ContractBase:
     """What a suite says of its source, and how its tests read it."""
 
-    patience: ClassVar[float] = 10.0
+    patience: ClassVar[float] = 30.0
     """Seconds in which what has to happen must have happened."""
     quiet: ClassVar[float] = 0.2
     """Seconds without an event after which none is expected any more; above the time in which the

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # Seconds in which what is closing already must be closed.
-_GRACE = 2.0
+_GRACE = 15.0
 
 
 @dataclass(kw_only=True)

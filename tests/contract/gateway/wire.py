@@ -81,7 +81,7 @@ class Client:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
         try:
             writer.write(data)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 return await read_response(reader, method)
         finally:
             writer.close()

@@ -376,7 +376,7 @@ async def test_a_run_gets_the_folder_when_the_other_leaves(tmp_path):
     async with SqliteStore(tmp_path / "state"):
         waiting = asyncio.create_task(_write_one(tmp_path / "state"))
         await asyncio.sleep(0)
-    assert await asyncio.wait_for(waiting, 5.0) == 1
+    assert await asyncio.wait_for(waiting, 60.0) == 1
 
 
 async def _write_one(folder):

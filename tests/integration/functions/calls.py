@@ -18,7 +18,7 @@ def header(answer: Answer, name: str) -> str | None:
     return next((v for n, v in answer.headers if n.lower() == name.lower()), None)
 
 
-async def eventually(condition: Callable[[], object], within: float = 15.0) -> None:
+async def eventually(condition: Callable[[], object], within: float = 60.0) -> None:
     """Wait for what another process does and nothing tells us about."""
     deadline = time.monotonic() + within
     while not condition():
