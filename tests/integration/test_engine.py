@@ -211,7 +211,7 @@ async def test_a_redelivery_while_it_runs_starts_no_second_call():
     source = MemorySource()
     publish(source, 1)
     async with LocalGateway(functions=[function("slow")]) as gateway:
-        gateway.inject(Fault(target="function/slow", delay=0.5))
+        gateway.inject(Fault(target="function/slow", delay=1.5))
         async with Controller(config(gateway)) as controller:
             running = asyncio.create_task(controller.run(source, store=MemoryStore()))
             await source.wait_until(lambda: source.unsettled)

@@ -148,7 +148,7 @@ async def test_what_finds_no_room_is_not_taken():
 async def test_what_waits_at_the_stop_is_given_back_at_once():
     source = PushSource()
     async with LocalGateway(functions=[one()]) as gateway:
-        gateway.inject(Fault(target="function/one", delay=0.5, times=1))
+        gateway.inject(Fault(target="function/one", delay=1.5, times=1))
         async with running(source, gateway, max_unsettled=1) as controller:
             first, second = Pushed(b"1"), Pushed(b"2")
             source.events.offer([first])

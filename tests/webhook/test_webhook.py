@@ -296,7 +296,7 @@ async def test_503_where_the_journal_is_full():
 
 async def test_503_where_too_many_wait():
     async with LocalGateway(functions=[function()]) as gateway:
-        gateway.inject(Fault(target="function/one", delay=0.5))
+        gateway.inject(Fault(target="function/one", delay=1.0))
         make = partial(orders, max_waiting=2)
         async with pushing(make, gateway, max_unsettled=1) as webhook:
             async with webhook.client() as first:

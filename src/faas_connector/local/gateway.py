@@ -247,7 +247,7 @@ class LocalGateway:
         return self._calls.of(self._registry.resolve(name))
 
     async def wait_received(
-        self, count: int = 1, *, by: str | None = None, within: float = 5.0
+        self, count: int = 1, *, by: str | None = None, within: float = 30.0
     ) -> list[Received]:
         """Wait for so many calls, of all functions or of one.
 

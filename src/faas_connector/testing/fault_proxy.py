@@ -172,7 +172,7 @@ class FaultProxy:
         await self._end(lame)
         self.accept()
 
-    async def wait_until(self, predicate: Callable[[], object], *, within: float = 5.0) -> None:
+    async def wait_until(self, predicate: Callable[[], object], *, within: float = 30.0) -> None:
         """Wait for something that this proxy can see, such as `lambda: proxy.connections == 2`.
 
         Raises:

@@ -111,7 +111,7 @@ class MemorySource:
         for link in [*self._broker.links]:
             self._broker.disconnect(link, "the connection was lost")
 
-    async def wait_until(self, predicate: Predicate, *, within: float = 5.0) -> None:
+    async def wait_until(self, predicate: Predicate, *, within: float = 30.0) -> None:
         """Wait for something that this source can see, such as `lambda: source.nacked`.
 
         Raises:
@@ -129,7 +129,7 @@ class MemorySource:
         finally:
             del self._waiting[happened]
 
-    async def drained(self, *, within: float = 5.0) -> None:
+    async def drained(self, *, within: float = 30.0) -> None:
         """Wait until everything that was published is acknowledged or rejected.
 
         Raises:

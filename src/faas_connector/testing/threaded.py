@@ -76,7 +76,7 @@ class ThreadedGateway:
         return self._do(lambda gateway: gateway.received_by(name))
 
     def wait_received(
-        self, count: int = 1, *, by: str | None = None, within: float = 5.0
+        self, count: int = 1, *, by: str | None = None, within: float = 30.0
     ) -> list[Received]:
         """Wait for so many calls.
 
