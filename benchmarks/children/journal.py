@@ -15,10 +15,9 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import uvloop
-
 from benchmarks.children.counting import Committing
 from faas_connector import Event
+from faas_connector.loops import event_runner
 from faas_connector.store import Entry, State
 from faas_connector.stores.codec import encode_head
 from faas_connector.stores.sqlite import SqliteStore
@@ -124,7 +123,9 @@ def main() -> None:
     parser.add_argument("subject", choices=tuple(_SUBJECTS))
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--body", type=int, default=1024)
-    print(json.dumps(uvloop.run(measure(parser.parse_args()))))
+    options = parser.parse_args()
+    with event_runner() as runner:
+        print(json.dumps(runner.run(measure(options))))
 
 
 if __name__ == "__main__":

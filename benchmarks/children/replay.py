@@ -7,11 +7,10 @@ import json
 import tempfile
 import time
 
-import uvloop
-
 from faas_connector import Controller, ControllerConfig, Event
 from faas_connector.config import Limits
 from faas_connector.dead_letters import DeadLetters
+from faas_connector.loops import event_runner
 from faas_connector.store import Entry, Reason, State
 from faas_connector.stores.sqlite import SqliteStore
 
@@ -47,7 +46,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--topic", default="wait.0")
     parser.add_argument("--body", type=int, default=1024)
-    print(json.dumps(uvloop.run(measure(parser.parse_args()))))
+    options = parser.parse_args()
+    with event_runner() as runner:
+        print(json.dumps(runner.run(measure(options))))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from benchmarks.children.counting import Committing
 from faas_connector import Controller, ControllerConfig, Limits
+from faas_connector.loops import event_runner
 from faas_connector.serving.listener import Port
 from faas_connector.serving.reply import Reply
 from faas_connector.serving.server import Server, ServerLimits
@@ -90,7 +91,12 @@ def main() -> None:
     parser.add_argument("subject", choices=("webhook", "bare", "starlette"))
     parser.add_argument("--url", default="", help="the gateway")
     options = parser.parse_args()
-    uvloop.run(_serve(options.subject, options.url))
+    serving = _serve(options.subject, options.url)
+    if options.subject == "starlette":
+        uvloop.run(serving)  # as uvicorn runs it
+        return
+    with event_runner() as runner:
+        runner.run(serving)
 
 
 if __name__ == "__main__":
