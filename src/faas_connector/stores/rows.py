@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from faas_connector.names import FunctionName
@@ -88,6 +90,15 @@ class Row:
     def kept(self) -> list[Value]:
         """The values of KEPT_COLUMNS."""
         return [self.values[index] for index in _KEPT_INDEXES]
+
+
+class Removal:
+    """Entries on their way out of the database."""
+
+    __slots__ = ("ids",)
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self.ids = ids
 
 
 _KEPT_INDEXES = [COLUMNS.split(", ").index(column) - 1 for column in KEPT_COLUMNS.split(", ")]

@@ -25,9 +25,18 @@ from faas_connector.stores import schema
 from faas_connector.stores.codec import string, text
 from faas_connector.stores.failures import explained, is_of_one, needs_reopening
 from faas_connector.stores.folder import DATABASE, default_folder, prepare, run_lock
-from faas_connector.stores.rows import COLUMNS, JOURNAL_COLUMNS, STATES, Row, entry_of
+from faas_connector.stores.rows import (
+    COLUMNS,
+    JOURNAL_COLUMNS,
+    STATES,
+    Removal,
+    Row,
+    entry_of,
+)
 
 _T = TypeVar("_T")
+_Work = Row | Removal | Callable[[sqlite3.Connection], Any]
+"""What is to be done; a journal entry that is to be put, or ids that are to be removed."""
 
 # Operations that share one transaction, and so one fsync.
 _MOST_GROUPED = 2000
@@ -138,7 +147,7 @@ class SqliteStore:
             prepare(self.folder)
             if self._lock_wait is not None:
                 await stack.enter_async_context(run_lock(self.folder, self._lock_wait))
-            thread = _Thread(self.path, self._opened, self._append)
+            thread = _Thread(self.path, self._opened, self._append, self._remove)
             self._thread = thread
             stack.push_async_callback(thread.aclose)
             await thread.do(lambda _: None)
@@ -170,9 +179,12 @@ class SqliteStore:
     async def _do(self, work: Row) -> int: ...
 
     @overload
+    async def _do(self, work: Removal) -> list[int]: ...
+
+    @overload
     async def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T: ...
 
-    async def _do(self, work: Row | Callable[[sqlite3.Connection], Any]) -> Any:
+    async def _do(self, work: _Work) -> Any:
         if self._thread is None:
             raise ConnectorError("the store is not open; use it inside `async with SqliteStore()`")
         return await self._thread.do(work)
@@ -187,8 +199,8 @@ class SqliteStore:
     async def write(self, puts: Sequence[Entry] = (), removes: Sequence[int] = ()) -> list[int]:
         """Put and remove entries, all or none; see `Store.write`."""
         rows = [Row(entry) for entry in puts]
-        if not rows and not removes:
-            return []
+        if not rows:
+            return await self._do(Removal(removes)) if removes else []
         if len(rows) == 1 and not removes and rows[0].is_plain_journal and not rows[0].id:
             return [await self._do(rows[0])]
         return await self._do(lambda connection: self._write(connection, rows, removes))
@@ -223,16 +235,20 @@ class SqliteStore:
         grown = sum(row.size for row in rows if row.state == schema.JOURNAL)
         if grown and self._journal_bytes + grown > self._max_journal_bytes:
             raise self._is_full(self._journal_bytes + grown)
-        replaced = [*removes, *(row.id for row in rows if row.id)]
+        self._remove(connection, removes)
+        replaced = [row.id for row in rows if row.id]
         freed = _journal_size(connection, replaced)
-        if removes:
-            connection.execute(f"DELETE FROM entries WHERE id IN {_IDS}", (json.dumps(removes),))  # noqa: S608 - constants
         ids = [_put(connection, row) for row in rows]
-        if replaced:
-            connection.execute(f"DELETE FROM claims WHERE id IN {_IDS}", (json.dumps(replaced),))  # noqa: S608 - constants
+        _unclaim(connection, replaced)
         self._journal_bytes += grown - freed
         self._has_verdicts = self._has_verdicts or any(row.is_verdict for row in rows)
         return ids
+
+    def _remove(self, connection: sqlite3.Connection, ids: Sequence[int]) -> None:
+        if ids:
+            self._journal_bytes -= _journal_size(connection, ids)
+            connection.execute(f"DELETE FROM entries WHERE id IN {_IDS}", (json.dumps(ids),))  # noqa: S608 - constants
+            _unclaim(connection, ids)
 
     async def write_once(self, entry: Entry, key: str, *, now: float, until: float) -> int | None:
         """Put a new entry, unless its source has this key; see `Store.write_once`."""
@@ -254,7 +270,7 @@ class SqliteStore:
         def finish(connection: sqlite3.Connection) -> None:
             freed = _journal_size(connection, ids)
             connection.execute(_FINISH, (until, asked))
-            connection.execute(f"DELETE FROM claims WHERE id IN {_IDS}", (asked,))  # noqa: S608 - constants
+            _unclaim(connection, ids)
             self._journal_bytes -= freed
             self._has_verdicts = True
 
@@ -406,6 +422,11 @@ def _journal_size(connection: sqlite3.Connection, ids: Sequence[int]) -> int:
     return found[0]
 
 
+def _unclaim(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
+    if ids:
+        connection.execute(f"DELETE FROM claims WHERE id IN {_IDS}", (json.dumps(ids),))  # noqa: S608 - constants
+
+
 def _insert_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[int]:
     """Put new journal entries, many with one statement: each lets go of the interpreter's lock."""
     ids = list[int]()
@@ -496,8 +517,8 @@ def _condition(query: Query) -> tuple[str, list[object]]:
     return " AND ".join(conditions), everything
 
 
-_Job = tuple[Row | Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
-"""What is to be done, or only the journal entry that is to be put."""
+_Job = tuple[_Work, "asyncio.Future[Any]"]
+_Remove = Callable[[sqlite3.Connection, Sequence[int]], None]
 _Append = Callable[[sqlite3.Connection, Sequence[Row]], list[int | StoreFullError]]
 _Result = tuple["asyncio.Future[Any]", Any, StoreError | None]
 
@@ -506,11 +527,16 @@ class _Thread:
     """The thread that owns the connection: does what has gathered in one transaction."""
 
     def __init__(
-        self, path: Path, opened: Callable[[sqlite3.Connection], None], append: _Append
+        self,
+        path: Path,
+        opened: Callable[[sqlite3.Connection], None],
+        append: _Append,
+        remove: _Remove,
     ) -> None:
         self._path = path
         self._opened = opened
         self._append = append
+        self._remove = remove
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._connection: sqlite3.Connection | None = None
@@ -520,7 +546,7 @@ class _Thread:
         self._ended = self._loop.create_future()
         self._thread.start()
 
-    async def do(self, work: Row | Callable[[sqlite3.Connection], Any]) -> Any:
+    async def do(self, work: _Work) -> Any:
         """Do it within a transaction; what this returns is on disk."""
         done: asyncio.Future[Any] = self._loop.create_future()
         self._jobs.put((work, done))
@@ -576,8 +602,8 @@ class _Thread:
         results: list[_Result] = []
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for is_row, some in groupby(jobs, key=lambda job: isinstance(job[0], Row)):
-                results += (self._put if is_row else self._work)(connection, [*some])
+            for is_simple, some in groupby(jobs, key=_is_simple):
+                results += (self._change if is_simple else self._work)(connection, [*some])
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -586,20 +612,34 @@ class _Thread:
             raise
         return results
 
-    def _put(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[_Result]:
-        """Journal entries, together."""
-        rows = [row for row, _ in jobs if isinstance(row, Row)]
-        results = zip(jobs, self._append(connection, rows), strict=True)
-        return [
-            (done, None, result) if isinstance(result, StoreFullError) else (done, result, None)
-            for (_, done), result in results
-        ]
+    def _change(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[_Result]:
+        """Removals together, then new journal entries together.
+
+        Nobody knows an entry's id before it is on disk: no removal is of one of these.
+        """
+        results: list[_Result] = []
+        removed = list[int]()
+        rows, waiting = list[Row](), list["asyncio.Future[Any]"]()
+        for work, done in jobs:
+            if isinstance(work, Removal):
+                removed += work.ids
+                results.append((done, [], None))
+            elif isinstance(work, Row):
+                rows.append(work)
+                waiting.append(done)
+        self._remove(connection, removed)
+        for done, result in zip(waiting, self._append(connection, rows), strict=True):
+            if isinstance(result, StoreFullError):
+                results.append((done, None, result))
+            else:
+                results.append((done, result, None))
+        return results
 
     def _work(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[_Result]:
         """Everything else, one after another."""
         results: list[_Result] = []
         for work, done in jobs:
-            assert not isinstance(work, Row)  # noqa: S101
+            assert not isinstance(work, Row | Removal)  # noqa: S101
             try:
                 results.append((done, work(connection), None))
             except StoreFullError as refusal:  # before anything was written
@@ -633,6 +673,10 @@ class _Thread:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+
+
+def _is_simple(job: _Job) -> bool:
+    return isinstance(job[0], Row | Removal)
 
 
 def _finish(results: list[_Result]) -> None:

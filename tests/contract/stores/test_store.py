@@ -335,6 +335,23 @@ def test_sqlite_does_as_memory_does(steps):
     asyncio.run(compare())
 
 
+async def test_entries_that_come_while_others_go_are_all_as_asked(store):
+    gone = await store.write([journal(b"old") for _ in range(100)])
+    writes = [
+        store.write([journal(b"%d" % number)])
+        if number % 2
+        else store.write(removes=[gone[number]])
+        for number in range(100)
+    ]
+    results = await asyncio.gather(*writes)
+    kept = {each.id: each.event.data for each in await store.due(0.0, limit=200)}
+    assert kept == {
+        **{gone[number]: b"old" for number in range(1, 100, 2)},
+        **{results[number][0]: b"%d" % number for number in range(1, 100, 2)},
+    }
+    assert results[::2] == [[]] * 50
+
+
 # On SQLite
 
 
