@@ -228,10 +228,27 @@ class Store(Protocol):
         """
         ...
 
-    async def finish(self, ids: Sequence[int], *, until: float) -> None:
+    async def finish(
+        self,
+        ids: Sequence[int],
+        *,
+        until: float,
+        puts: Sequence[Entry] = (),
+        removes: Sequence[int] = (),
+    ) -> None:
         """Make entries of functions DONE until then; of these nothing is kept but whose they were.
 
-        An id that is not there is passed over.
+        An id that is not there is passed over. Other entries are put and removed with it, all or
+        none.
+
+        Args:
+            ids: of the entries that are done with.
+            until: when they are forgotten; seconds since the epoch.
+            puts: as `write` puts them; of other entries.
+            removes: ids of yet others.
+
+        Raises:
+            StoreFullError: as `write`.
         """
         ...
 

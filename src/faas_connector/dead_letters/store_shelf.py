@@ -82,10 +82,8 @@ class StoreShelf:
         due = self._clock() + VERDICT_SECONDS
         verdicts = [entry.id for entry in done if is_of_broker(entry.position)]
         removes = [entry.id for entry in done if not is_of_broker(entry.position)]
-        if verdicts:
-            await self._store.finish(verdicts, until=due)
-        if failed or removes:
-            await self._store.write(failed, removes)
+        if verdicts or failed or removes:
+            await self._store.finish(verdicts, until=due, puts=failed, removes=removes)
         if left:
             await self._store.release([entry.id for entry in left])
         self._let_go([*done, *failed, *left])

@@ -78,11 +78,18 @@ class MemoryStore:
             return None
         return (await self.write([entry, remembered]))[0]
 
-    async def finish(self, ids: Sequence[int], *, until: float) -> None:
+    async def finish(
+        self,
+        ids: Sequence[int],
+        *,
+        until: float,
+        puts: Sequence[Entry] = (),
+        removes: Sequence[int] = (),
+    ) -> None:
         """Make entries of functions DONE until then; see `Store.finish`."""
         self._check()
         found = [self._entries[number] for number in ids if number in self._entries]
-        await self.write([finished(entry, until) for entry in found])
+        await self.write([*(finished(entry, until) for entry in found), *puts], removes)
 
     def _stored(self, entry: Entry, number: int) -> Entry:
         before = self._entries.get(number)

@@ -263,16 +263,25 @@ class SqliteStore:
 
         return await self._do(put)
 
-    async def finish(self, ids: Sequence[int], *, until: float) -> None:
+    async def finish(
+        self,
+        ids: Sequence[int],
+        *,
+        until: float,
+        puts: Sequence[Entry] = (),
+        removes: Sequence[int] = (),
+    ) -> None:
         """Make entries of functions DONE until then; see `Store.finish`."""
-        asked = json.dumps(ids)
+        asked, rows = json.dumps(ids), [Row(entry) for entry in puts]
 
         def finish(connection: sqlite3.Connection) -> None:
-            freed = _journal_size(connection, ids)
-            connection.execute(_FINISH, (until, asked))
-            _unclaim(connection, ids)
-            self._journal_bytes -= freed
-            self._has_verdicts = True
+            self._write(connection, rows, removes)
+            if ids:
+                freed = _journal_size(connection, ids)
+                connection.execute(_FINISH, (until, asked))
+                _unclaim(connection, ids)
+                self._journal_bytes -= freed
+                self._has_verdicts = True
 
         await self._do(finish)
 

@@ -335,6 +335,20 @@ def test_sqlite_does_as_memory_does(steps):
     asyncio.run(compare())
 
 
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_what_is_finished_and_written_together_is_all_or_none(tmp_path, kind):
+    sqlite = SqliteStore(tmp_path / "state", max_journal_bytes=200)
+    async with sqlite if kind == "sqlite" else nullcontext(MemoryStore(max_journal_bytes=200)) as s:
+        done, gone = await s.write([parked(position="1"), parked(position="2")])
+        with pytest.raises(StoreFullError):
+            await s.finish([done], until=9.0, puts=[journal(b"x" * 300)], removes=[gone])
+        assert ids(await s.select(Query(state=State.PARKED))) == [done, gone]
+        await s.finish([done], until=9.0, puts=[journal(b"x")], removes=[gone])
+        assert await s.select(Query(state=State.PARKED)) == []
+        assert ids(await s.select(Query(state=State.DONE))) == [done]
+        assert [each.event.data for each in await s.due(0.0, limit=9)] == [b"x"]
+
+
 async def test_entries_that_come_while_others_go_are_all_as_asked(store):
     gone = await store.write([journal(b"old") for _ in range(100)])
     writes = [
