@@ -11,9 +11,10 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from itertools import groupby
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -31,6 +32,7 @@ from faas_connector.stores.rows import (
     STATES,
     Removal,
     Row,
+    Value,
     entry_of,
 )
 
@@ -52,11 +54,23 @@ def _insert(columns: str) -> str:
 
 _INSERT, _INSERT_JOURNAL = _insert(COLUMNS), _insert(JOURNAL_COLUMNS)
 # Journal entries that one statement puts; few sizes, so that all of them stay prepared.
-_TOGETHER = (64, 8, 1)
-_NEW = JOURNAL_COLUMNS.partition(", ")[2]
-_MARKS = f"({', '.join('?' * (_NEW.count(',') + 1))})"
+_TOGETHER = (256, 64, 8, 1)
+_NEW = tuple(JOURNAL_COLUMNS.split(", ")[1:])
+# Left out where none has a value, since Python's sqlite3 takes its time over each None.
+_OFTEN_EMPTY = ("position", "key", "rest")
+_FILLED = tuple(column for column in _NEW if column not in _OFTEN_EMPTY)
+_empty_of = itemgetter(*(_NEW.index(column) for column in _OFTEN_EMPTY))
+_filled_of = itemgetter(*(_NEW.index(column) for column in _FILLED))
+
+
+def _insert_many(columns: Sequence[str], size: int) -> str:
+    marks = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO entries ({', '.join(columns)}) VALUES {', '.join([marks] * size)}"  # noqa: S608 - constants
+
+
 _INSERT_MANY = {
-    size: f"INSERT INTO entries ({_NEW}) VALUES {', '.join([_MARKS] * size)}"  # noqa: S608 - constants
+    (columns, size): _insert_many(columns, size)
+    for columns in (_NEW, _FILLED)
     for size in _TOGETHER
 }
 _STANDING = ("state", "source", "position", "name", "namespace", "ordered", "due", "reason",
@@ -176,18 +190,18 @@ class SqliteStore:
         )
 
     @overload
-    async def _do(self, work: Row) -> int: ...
+    def _do(self, work: Row) -> Awaitable[int]: ...
 
     @overload
-    async def _do(self, work: Removal) -> list[int]: ...
+    def _do(self, work: Removal) -> Awaitable[list[int]]: ...
 
     @overload
-    async def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T: ...
+    def _do(self, work: Callable[[sqlite3.Connection], _T]) -> Awaitable[_T]: ...
 
-    async def _do(self, work: _Work) -> Any:
+    def _do(self, work: _Work) -> Awaitable[Any]:
         if self._thread is None:
             raise ConnectorError("the store is not open; use it inside `async with SqliteStore()`")
-        return await self._thread.do(work)
+        return self._thread.do(work)
 
     @property
     def has_verdicts(self) -> bool:
@@ -439,11 +453,26 @@ def _unclaim(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
 def _insert_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[int]:
     """Put new journal entries, many with one statement: each lets go of the interpreter's lock."""
     ids = list[int]()
+    for is_bare, alike in groupby((row.values for row in rows), key=_is_bare):
+        if is_bare:
+            ids += _insert_alike(connection, _FILLED, [_filled_of(values) for values in alike])
+        else:
+            ids += _insert_alike(connection, _NEW, [*alike])
+    return ids
+
+
+def _is_bare(values: tuple[Value, ...]) -> bool:
+    return bool(_empty_of(values) == (None, None, None))
+
+
+def _insert_alike(
+    connection: sqlite3.Connection, columns: tuple[str, ...], rows: Sequence[tuple[Value, ...]]
+) -> list[int]:
+    ids = list[int]()
     for size in _TOGETHER:
         while len(rows) - len(ids) >= size:
-            some = rows[len(ids) : len(ids) + size]
-            values = [value for row in some for value in row.values]
-            last = connection.execute(_INSERT_MANY[size], values).lastrowid
+            some = [*chain.from_iterable(rows[len(ids) : len(ids) + size])]
+            last = connection.execute(_INSERT_MANY[columns, size], some).lastrowid
             assert last is not None  # noqa: S101
             ids += range(last - size + 1, last + 1)
     return ids
@@ -555,11 +584,11 @@ class _Thread:
         self._ended = self._loop.create_future()
         self._thread.start()
 
-    async def do(self, work: _Work) -> Any:
+    def do(self, work: _Work) -> Awaitable[Any]:
         """Do it within a transaction; what this returns is on disk."""
         done: asyncio.Future[Any] = self._loop.create_future()
         self._jobs.put((work, done))
-        return await done
+        return done
 
     async def aclose(self) -> None:
         """Do what was asked for, and end."""
