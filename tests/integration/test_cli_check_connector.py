@@ -268,8 +268,9 @@ async def test_schedules_that_never_fire(check, gateway):
     gateway.add(function("right", "cron-function", schedule="5 * * * *"))
     lines = await check(gateway.url, "sources: [{cron: }]")
     assert len(lines) == 2
-    assert "never.openfaas-fn has the topic cron-function and no schedule" in lines[0]
-    assert "wrong.openfaas-fn: annotation schedule: '61 * * * *' is no schedule" in lines[1]
+    assert "wrong.openfaas-fn: annotation schedule: must be cron expressions" in lines[0]
+    assert "got '61 * * * *'" in lines[0]
+    assert "never.openfaas-fn has the topic cron-function and no schedule" in lines[1]
 
 
 def test_every_mistake_of_the_file_is_a_line(tmp_path: Path, capsys):
