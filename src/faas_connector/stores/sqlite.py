@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import math
-import queue
 import sqlite3
-import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
@@ -19,12 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from faas_connector.errors import ConnectorError, StoreError, StoreFullError
+from faas_connector.errors import ConnectorError, StoreFullError
 from faas_connector.names import FunctionName
 from faas_connector.store import ONCE, Entry, Query, StoreCounts, once_entry, within
 from faas_connector.stores import schema
 from faas_connector.stores.codec import string, text
-from faas_connector.stores.failures import explained, is_of_one, needs_reopening
 from faas_connector.stores.folder import DATABASE, default_folder, prepare, run_lock
 from faas_connector.stores.rows import (
     COLUMNS,
@@ -35,15 +30,10 @@ from faas_connector.stores.rows import (
     Value,
     entry_of,
 )
+from faas_connector.stores.thread import StoreThread, Work
 
 _T = TypeVar("_T")
-_Work = Row | Removal | Callable[[sqlite3.Connection], Any]
-"""What is to be done; a journal entry that is to be put, or ids that are to be removed."""
 
-# Operations that share one transaction, and so one fsync.
-_MOST_GROUPED = 2000
-# Seconds to wait for another process that holds the database.
-_BUSY = 5.0
 _GIB = 1024**3
 
 
@@ -145,7 +135,7 @@ class SqliteStore:
         self._max_journal_bytes = max_journal_bytes
         self._owner = uuid.uuid4().hex
         self._stack = AsyncExitStack()
-        self._thread: _Thread | None = None
+        self._thread: StoreThread | None = None
         self._journal_bytes = 0
         self._has_verdicts = False
 
@@ -161,7 +151,7 @@ class SqliteStore:
             prepare(self.folder)
             if self._lock_wait is not None:
                 await stack.enter_async_context(run_lock(self.folder, self._lock_wait))
-            thread = _Thread(self.path, self._opened, self._append, self._remove)
+            thread = StoreThread(self.path, self._opened, self._append, self._remove)
             self._thread = thread
             stack.push_async_callback(thread.aclose)
             await thread.do(lambda _: None)
@@ -198,7 +188,7 @@ class SqliteStore:
     @overload
     def _do(self, work: Callable[[sqlite3.Connection], _T]) -> Awaitable[_T]: ...
 
-    def _do(self, work: _Work) -> Awaitable[Any]:
+    def _do(self, work: Work) -> Awaitable[Any]:
         if self._thread is None:
             raise ConnectorError("the store is not open; use it inside `async with SqliteStore()`")
         return self._thread.do(work)
@@ -553,175 +543,3 @@ def _condition(query: Query) -> tuple[str, list[object]]:
         conditions.append("(name = ? OR name || '.' || namespace = ?)")
         everything += [query.function, query.function]
     return " AND ".join(conditions), everything
-
-
-_Job = tuple[_Work, "asyncio.Future[Any]"]
-_Remove = Callable[[sqlite3.Connection, Sequence[int]], None]
-_Append = Callable[[sqlite3.Connection, Sequence[Row]], list[int | StoreFullError]]
-_Result = tuple["asyncio.Future[Any]", Any, StoreError | None]
-
-
-class _Thread:
-    """The thread that owns the connection: does what has gathered in one transaction."""
-
-    def __init__(
-        self,
-        path: Path,
-        opened: Callable[[sqlite3.Connection], None],
-        append: _Append,
-        remove: _Remove,
-    ) -> None:
-        self._path = path
-        self._opened = opened
-        self._append = append
-        self._remove = remove
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._connection: sqlite3.Connection | None = None
-        self._thread = threading.Thread(
-            target=self._run, name=f"faas-connector store {path.parent.name}", daemon=True
-        )
-        self._ended = self._loop.create_future()
-        self._thread.start()
-
-    def do(self, work: _Work) -> Awaitable[Any]:
-        """Do it within a transaction; what this returns is on disk."""
-        done: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.put((work, done))
-        return done
-
-    async def aclose(self) -> None:
-        """Do what was asked for, and end."""
-        self._jobs.put(None)
-        await asyncio.shield(self._ended)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            while (job := self._jobs.get()) is not None:
-                jobs, is_last = self._gather(job)
-                self._tell(self._do_all(jobs))
-                if is_last:
-                    break
-        finally:
-            self._close()
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                ended: list[_Result] = [(self._ended, None, None)]
-                self._loop.call_soon_threadsafe(_finish, ended)
-
-    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
-        jobs = [first]
-        with contextlib.suppress(queue.Empty):
-            while len(jobs) < _MOST_GROUPED:
-                job = self._jobs.get_nowait()
-                if job is None:
-                    return jobs, True
-                jobs.append(job)
-        return jobs, False
-
-    def _tell(self, results: list[_Result]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(_finish, results)
-
-    def _do_all(self, jobs: list[_Job]) -> list[_Result]:
-        """All of them; where that fails, and one of them may be why, each by itself."""
-        try:
-            return self._transaction(jobs)
-        except Exception as error:  # whatever it is, who asked must hear, and the thread live on
-            if len(jobs) > 1 and is_of_one(error):
-                return [result for job in jobs for result in self._do_all([job])]
-            failure = explained(error, self._path)
-            if needs_reopening(error):
-                self._close()
-            return [(done, None, failure) for _, done in jobs]
-
-    def _transaction(self, jobs: list[_Job]) -> list[_Result]:
-        connection = self._open()
-        results: list[_Result] = []
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for is_simple, some in groupby(jobs, key=_is_simple):
-                results += (self._change if is_simple else self._work)(connection, [*some])
-            connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            self._recount(connection)
-            raise
-        return results
-
-    def _change(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[_Result]:
-        """Removals together, then new journal entries together.
-
-        Nobody knows an entry's id before it is on disk: no removal is of one of these.
-        """
-        results: list[_Result] = []
-        removed = list[int]()
-        rows, waiting = list[Row](), list["asyncio.Future[Any]"]()
-        for work, done in jobs:
-            if isinstance(work, Removal):
-                removed += work.ids
-                results.append((done, [], None))
-            elif isinstance(work, Row):
-                rows.append(work)
-                waiting.append(done)
-        self._remove(connection, removed)
-        for done, result in zip(waiting, self._append(connection, rows), strict=True):
-            if isinstance(result, StoreFullError):
-                results.append((done, None, result))
-            else:
-                results.append((done, result, None))
-        return results
-
-    def _work(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[_Result]:
-        """Everything else, one after another."""
-        results: list[_Result] = []
-        for work, done in jobs:
-            assert not isinstance(work, Row | Removal)  # noqa: S101
-            try:
-                results.append((done, work(connection), None))
-            except StoreFullError as refusal:  # before anything was written
-                results.append((done, None, refusal))
-        return results
-
-    def _recount(self, connection: sqlite3.Connection) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self._opened(connection)
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is not None and not self._path.exists():
-            self._close()
-            raise StoreError(
-                f"the store {self._path} was removed while it was in use: put it back, or start "
-                "again to begin with an empty one"
-            )
-        if self._connection is None:
-            if not self._path.exists():
-                schema.create(self._path)
-            version = schema.version_of(self._path)
-            if version < len(schema.MIGRATIONS):
-                schema.migrate(self._path, version)
-            connection = schema.open_database(self._path, _BUSY)
-            self._opened(connection)
-            self._connection = connection
-        return self._connection
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None
-
-
-def _is_simple(job: _Job) -> bool:
-    return isinstance(job[0], Row | Removal)
-
-
-def _finish(results: list[_Result]) -> None:
-    for done, result, error in results:
-        if done.done():
-            continue  # whoever asked was cancelled
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)

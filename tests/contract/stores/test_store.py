@@ -492,7 +492,7 @@ async def test_a_disk_that_is_full_loses_nothing_and_recovers(tmp_path):
 async def test_a_database_that_another_process_holds_is_an_error_and_then_works(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("faas_connector.stores.sqlite._BUSY", 0.05)
+    monkeypatch.setattr("faas_connector.stores.thread._BUSY", 0.05)
     async with SqliteStore(tmp_path / "state") as store:
         holder = sqlite3.connect(store.path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
