@@ -13,7 +13,7 @@ import msgspec
 from faas_connector.durations import parse_duration
 from faas_connector.errors import ConfigError
 from faas_connector.names import Invocation
-from faas_connector.schedules import is_schedule
+from faas_connector.schedules import SCHEDULES, why_no_schedule
 from faas_connector.urls import mask_url, split_http_url
 
 
@@ -100,11 +100,10 @@ def _url(text: str) -> str:
 
 def _schedule(text: str) -> tuple[str, ...]:
     schedules = tuple(part.strip() for part in text.split(";") if part.strip())
-    if not schedules or not all(map(is_schedule, schedules)):
-        raise ConfigError(
-            "must be cron expressions (minute 0-59, hour 0-23, day 1-31, month 1-12, weekday 0-7), "
-            "several joined by ';'"
-        )
+    if not schedules:
+        raise ConfigError(SCHEDULES)
+    if wrong := dict.fromkeys(why for each in schedules if (why := why_no_schedule(each))):
+        raise ConfigError("; ".join(wrong))
     return schedules
 
 

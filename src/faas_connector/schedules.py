@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import re
+import zoneinfo
+from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from faas_connector.durations import parse_duration
 from faas_connector.errors import ConfigError
 
 _WORDS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
-_ZONE = re.compile(r"(CRON_)?TZ=\S+")
+_ZONE = re.compile(r"(?:CRON_)?TZ=(\S+)")
+_LONGEST_NAME = 100
+_LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class _Field(NamedTuple):
@@ -31,39 +37,107 @@ _FIELDS = (
     _Field(1, 12, _MONTHS),
     _Field(0, 7, _DAYS, alone=f"0*[0-7]L|(0*[0-7]|{'|'.join(_DAYS)})#0*[1-5]"),
 )
+SCHEDULES = (
+    "must be cron expressions (minute 0-59, hour 0-23, day 1-31, month 1-12, weekday 0-7), "
+    "several joined by ';'"
+)
+"""What schedules must be, as the end of a sentence."""
 
 
-def is_schedule(text: str) -> bool:
-    """Whether it is a cron expression of 5 or 6 fields, `@daily` and the like, or `@every 90s`."""
+def why_no_schedule(text: str) -> str | None:
+    """Why it is no cron expression of 5 or 6 fields, `@daily` and the like, or `@every 90s`.
+
+    None where it is one, and fires. The text is the end of a sentence about it.
+    """
+    try:
+        _check(text)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _check(text: str) -> None:
     fields = text.split()
-    if fields and _ZONE.fullmatch(fields[0]):
+    if fields and (zone := _ZONE.fullmatch(fields[0])):
+        _check_zone(zone[1])
         fields = fields[1:]
     if len(fields) == 2 and fields[0] == "@every":
-        try:
-            return parse_duration(fields[1]) >= 1.0
-        except ConfigError:
-            return False
-    if len(fields) == 1:
-        return fields[0] in _WORDS
-    return len(fields) in {5, 6} and all(
-        _is_item(field, item)
+        _check_interval(fields[1])
+    elif len(fields) in {5, 6}:
+        _check_fields([each.upper().replace("?", "*") for each in fields])
+    elif len(fields) != 1 or fields[0] not in _WORDS:
+        raise ConfigError(SCHEDULES)
+
+
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name == "UTC":
+        return UTC
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"there is no time zone {name!r}; {_nearest_zone(name)}") from None
+
+
+def _nearest_zone(name: str) -> str:
+    known = zoneinfo.available_timezones()
+    if not known:
+        return "this machine knows none, which pip install tzdata mends"
+    nearest = difflib.get_close_matches(name[:_LONGEST_NAME], known, n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else "for example 'Europe/Berlin' or 'UTC'"
+
+
+def _check_zone(name: str) -> None:
+    try:
+        zone_of(name)
+    except ConfigError:
+        if zoneinfo.available_timezones():  # else it can't be told here, and no cron source runs
+            raise
+
+
+def _check_interval(text: str) -> None:
+    with contextlib.suppress(ConfigError):
+        if parse_duration(text) >= 1.0:
+            return
+    raise ConfigError("must have a duration of at least '1s' behind @every")
+
+
+def _check_fields(fields: list[str]) -> None:
+    values = [
+        [_values(field, item) for item in given.split(",")]
         for field, given in zip(_FIELDS[-len(fields) :], fields, strict=True)
-        for item in given.upper().replace("?", "*").split(",")
-    )
+    ]
+    if not all(all(items) for items in values):
+        raise ConfigError(SCHEDULES)
+    days, months, weekdays = fields[-3:]
+    if days.startswith("*") or weekdays.startswith("*"):  # both must be right, else one of them
+        first = min(items[0] for items in values[-3])
+        if first > max(_LONGEST_MONTHS[month - 1] for each in values[-2] for month in each):
+            raise ConfigError(f"never fires: no month of {months!r} has a day {first}")
 
 
-def _is_item(field: _Field, item: str) -> bool:
-    if re.fullmatch(field.alone, item, re.ASCII):
-        return item != ""
+def _values(field: _Field, item: str) -> range:
+    """What an item of a field stands for; empty where it is wrong."""
+    if item and re.fullmatch(field.alone, item, re.ASCII):
+        return range(field.least, field.least + 1)  # it comes in every month
     span, slash, step = item.partition("/")
     if slash and not re.fullmatch(r"0*[1-9]\d*", step, re.ASCII):
-        return False
+        return range(0)
     if span == "*":
-        return True
-    first, dash, last = span.partition("-")
-    start = _number(field, first)
-    end = _number(field, last) if dash else start
-    return field.least <= start <= end <= field.most
+        start, end = field.least, field.most
+    else:
+        first, dash, last = span.partition("-")
+        start = _number(field, first)
+        end = _number(field, last) if dash else start
+    if not field.least <= start <= end <= field.most:
+        return range(0)
+    if slash and start == end:
+        end = field.most
+    return range(start, end + 1, int(step) if slash else 1)
 
 
 def _number(field: _Field, text: str) -> int:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from faas_connector.errors import ConfigError
-from faas_connector.schedules import is_schedule
+from faas_connector.schedules import why_no_schedule
 from faas_connector.sources.cron.schedule import parse, parse_all
 
 YEAR = datetime(2025, 1, 1, tzinfo=UTC).timestamp(), datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -121,18 +121,60 @@ ITEMS = st.lists(
 ).map("".join)
 
 
+def is_schedule(text):
+    return why_no_schedule(text) is None
+
+
+def takes_it(text):
+    try:
+        parse(text)
+    except ConfigError:
+        return False
+    return True
+
+
 @given(st.integers(0, 5), ITEMS)
 @example(3, "L/2")
 @example(5, "5L")
 @example(5, "MON#5")
 @example(0, "")
+@example(0, "*-5")
 def test_check_takes_for_a_schedule_what_the_library_does(place, item):
     fields = ["*"] * 6
     fields[place] = item
     text = " ".join(fields)
-    try:
-        parse(text)
-    except ConfigError:
-        assert not is_schedule(text)
-    else:
-        assert is_schedule(text)
+    assert is_schedule(text) == takes_it(text)
+
+
+DATES = st.sampled_from(
+    ["*", "*/31", "L", "LW", "29", "30", "31", "30-31", "31,30", "30/2", "28,31"]
+)
+MONTHS = st.sampled_from(
+    ["*", "2", "FEB", "2,4", "4,6,9,11", "2/2", "4-4/8", "*/2", "1-6/3", "2-3"]
+)
+WEEKDAYS = st.sampled_from(["*", "MON", "*/2", "5L", "?", "*,3"])
+
+
+@given(DATES, MONTHS, WEEKDAYS)
+def test_check_refuses_dates_that_no_month_has_as_the_library_does(day, month, weekday):
+    """30 February never comes; a weekday beside it does."""
+    text = f"0 0 {day} {month} {weekday}"
+    assert is_schedule(text) == takes_it(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["Europe/Berlin", "UTC", "Etc/GMT+3", "Europe/Berln", "Mars", "../x"]
+)
+def test_check_knows_the_time_zones_that_the_source_knows(name):
+    text = f"CRON_TZ={name} 0 8 * * *"
+    assert is_schedule(text) == takes_it(text)
+
+
+def test_without_any_time_zones_none_is_refused(monkeypatch):
+    """As where neither the system nor a package brings them; no cron source is installed there."""
+    monkeypatch.setattr("zoneinfo.available_timezones", set)
+    assert is_schedule("CRON_TZ=Europe/Berln 0 8 * * *")
+    with pytest.raises(
+        ConfigError, match="this machine knows none, which pip install tzdata mends"
+    ):
+        parse("CRON_TZ=Europe/Berln 0 8 * * *")

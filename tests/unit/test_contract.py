@@ -77,6 +77,8 @@ BAD = {
         "* * * * MON,,FRI",
         "* * * * MON#6",
         "@every 500ms",
+        "0 0 30 2 *",
+        "TZ=Europe/Nowhere @daily",
     ],
     "com.openfaas.retry.attempts": ["", "0", "-1", "1.5", "ten", "1" * 5000, "\u0664", "1_0", "+1"],
     "com.openfaas.retry.codes": [
@@ -294,6 +296,23 @@ class TestMessages:
                 (
                     "must be cron expressions (minute 0-59, hour 0-23, day 1-31, month 1-12, "
                     "weekday 0-7), several joined by ';', got ';'; "
+                    "for example '*/5 * * * *'"
+                ),
+            ),
+            (
+                "schedule",
+                "@daily; CRON_TZ=Europe/Berln 0 8 * * *; @every 0s",
+                (
+                    "there is no time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?; must "
+                    "have a duration of at least '1s' behind @every, got "
+                    "'@daily; CRON_TZ=Europe/Berln 0 8 * * *; @every 0s'; for example '*/5 * * * *'"
+                ),
+            ),
+            (
+                "schedule",
+                "0 0 31 4,6 *",
+                (
+                    "never fires: no month of '4,6' has a day 31, got '0 0 31 4,6 *'; "
                     "for example '*/5 * * * *'"
                 ),
             ),

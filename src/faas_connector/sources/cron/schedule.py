@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import zoneinfo
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
 from faas_connector.durations import parse_duration
 from faas_connector.errors import ConfigError, MissingExtraError
+from faas_connector.schedules import zone_of
 
 try:
     from cronsim import CronSim, CronSimError
@@ -91,22 +91,6 @@ def parse(text: str, time_zone: str = "UTC") -> Schedule:
             "'@every 90s' or 'CRON_TZ=Europe/Berlin 0 8 * * MON-FRI'"
         ) from None
     return Schedule(text, zone, cron)
-
-
-def zone_of(name: str) -> tzinfo:
-    """A time zone by its name.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    if name == "UTC":
-        return UTC
-    try:
-        return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(
-            f"there is no time zone {name!r}; for example 'Europe/Berlin' or 'UTC'"
-        ) from None
 
 
 def parse_all(text: str, time_zone: str = "UTC") -> tuple[Schedule, ...]:

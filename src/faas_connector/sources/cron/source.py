@@ -16,9 +16,10 @@ from faas_connector.contract import FunctionContract
 from faas_connector.errors import ConfigError
 from faas_connector.event import Event
 from faas_connector.options import Seconds, option, settings
+from faas_connector.schedules import zone_of
 from faas_connector.source import Delivery, Guarantee, Once, Session, SourceTraits
 from faas_connector.sources.cron.agenda import Agenda, Firing, Job
-from faas_connector.sources.cron.schedule import Schedule, parse_all, zone_of
+from faas_connector.sources.cron.schedule import Schedule, parse_all
 
 _log = logging.getLogger("faas_connector.source")
 
