@@ -113,7 +113,7 @@ def stack(tmp_path) -> Path:
         )
     functions.append(
         "  cat:\n    lang: dockerfile\n    handler: ./cat\n    image: cat\n    fprocess: cat\n"
-        "    annotations: {topic: shout.it}\n"
+        "    annotations: {topic: shout.it, faas-connector.topics: cat.it;fish.it}\n"
     )
     path = tmp_path / "stack.yaml"
     path.write_text("provider: {name: openfaas}\nfunctions:\n" + "".join(functions))
@@ -218,7 +218,7 @@ def test_gateway_runs_the_functions_of_a_stack(start, stack):
     metrics = re.search(r"http://\S+/metrics", gateway.line())[0]
     assert {gateway.line() for _ in range(3)} == {
         "function  broken.openfaas-fn  topic: broken.it",
-        "function  cat.openfaas-fn  topic: shout.it",
+        "function  cat.openfaas-fn  topic: shout.it, cat.it, fish.it",
         "function  shout.openfaas-fn  topic: shout.it",
     }
     assert call(f"{url}/function/shout", b"hello") == b"HELLO"

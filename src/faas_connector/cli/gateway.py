@@ -15,7 +15,7 @@ from faas_connector.cli.local import open_stack
 from faas_connector.cli.options import duration
 from faas_connector.cli.output import say
 from faas_connector.cli.running import run_until_interrupted
-from faas_connector.contract import TOPIC_KEY
+from faas_connector.contract import read_contract
 from faas_connector.local.gateway import LocalGateway
 
 HELP = """Run the local gateway alone.
@@ -137,6 +137,6 @@ async def _serve(make: Callable[[], LocalGateway], feed: Feed) -> None:
         if gateway.metrics_url:
             say(f"Metrics at {gateway.metrics_url}/metrics.")
         for function in gateway.functions:
-            topic = function.deployment.annotations.get(TOPIC_KEY)
-            say(f"function  {function}" + (f"  topic: {topic}" if topic else ""))
+            topics = read_contract(function.name, function.deployment.annotations).topics
+            say(f"function  {function}" + (f"  topic: {', '.join(topics)}" if topics else ""))
         await feed.show()
