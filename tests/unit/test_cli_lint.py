@@ -136,6 +136,59 @@ def test_all_mistakes_of_a_file_are_found_in_the_order_of_its_lines(stack, tmp_p
         assert found.startswith(f"{path}:{line}: {text}")
 
 
+BROKEN = {
+    "a quote that is never closed": '      topic: "payment.received\n',
+    "a list that is never closed": "      topic: [payment.received\n",
+    "a tab": "\ttopic: payment.received\n",
+    "too little in": "     topic: a\n    extra: b\n   topic: c\n",
+    "no colon": "      topic payment.received\n      b: c\n",
+    "two colons": "      topic: a: b\n",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("place", ["first", "last", "alone"])
+def test_what_is_no_yaml_hides_nothing_of_the_functions_around_it(stack, text, place):
+    broken = f"  broken:\n    annotations:\n{text}"
+    parts = {"first": [broken, GOOD, BAD], "last": [BAD, GOOD, broken], "alone": [broken]}[place]
+    path = stack(HEAD + "".join(parts))
+    found = findings(path)
+    [no_yaml] = [each for each in found if "no YAML: " in each]
+    assert "; 'broken' is not read until then" in no_yaml
+    if place != "alone":
+        others = [each.split(": ")[1] for each in found if each != no_yaml]
+        assert others == ["bad", "bad"]
+
+
+def test_each_function_that_is_no_yaml_is_a_mistake(stack):
+    first, second = (f"  {name}:\n    annotations: {{topic: [a}}\n" for name in "ab")
+    found = findings(stack(HEAD + first + BAD + second))
+    assert [each.split(":")[1] for each in found] == ["5", "12", "13", "16"]
+
+
+def test_a_top_level_field_that_is_no_yaml_hides_no_function(stack):
+    path = stack(HEAD.replace("openfaas", "'openfaas") + BAD)
+    assert [each.split(":")[1] for each in findings(path)] == ["2", "10", "11"]
+
+
+def test_a_bad_substitution_hides_no_annotation(stack):
+    path = stack(HEAD + GOOD.replace("good:latest", "good:${TAG") + BAD)
+    first, *others = findings(path)
+    assert first.startswith(f"{path}:7: a closing brace is missing")
+    assert len(others) == 2
+
+
+def test_schedules_are_checked_as_the_cron_source_takes_them(stack):
+    path = stack(
+        HEAD + GOOD
+        + "      schedule: 'CRON_TZ=Europe/Berln 0 8 * * *'\n"
+        + BAD.replace("topic: payment.received", "schedule: 0 0 30 2 *")
+    )  # fmt: skip
+    found = findings(path)
+    assert "schedule: there is no time zone 'Europe/Berln'; did you mean 'Europe/Be" in found[0]
+    assert "schedule: never fires: no month of '2' has a day 30" in found[1]
+
+
 def test_the_command_shows_the_mistakes_of_file_and_annotations_together(stack, capsys):
     path = stack(HEAD + GOOD + BAD + "    secrets: key\n")
     assert run(["check", "--stack", path]) == 1
@@ -165,8 +218,17 @@ def test_the_command_needs_no_gateway_settings(stack, monkeypatch, capsys):
 def test_a_file_that_is_no_stack(stack, capsys):
     path = stack("functions:\n  - [\n")
     assert run(["check", "--stack", path]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{path}:1: provider.name is ''")
+    assert f"{path}:3: no YAML: " in captured.out
+    assert captured.err == f"Error: {path} has 2 mistakes; mend the lines above\n"
+
+
+def test_a_file_that_is_no_yaml_at_all(stack, capsys):
+    path = stack("\x01")
+    assert run(["check", "--stack", path]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"Error: {path}:")
+    assert error.startswith(f"Error: {path}:1: no YAML")
     assert error.count("\n") == 1
 
 

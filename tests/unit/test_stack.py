@@ -214,7 +214,7 @@ def test_unknown_fields_warn_with_the_nearest_name(tmp_path):
     ("text", "line", "part"),
     [
         ("", 1, "it is empty; begin with 'provider: {name: openfaas}'"),
-        ("a: [1\nb: 2", 2, "no YAML"),
+        ("a: [1\nb: 2", 1, "no YAML"),
         ('a: 1\nb: "2\nc: 3\nd: 4\n', 2, "no YAML"),
         ("- a\n", 1, "the file is '[…]': a map is needed"),
         ("functions: {}\n", 1, "provider.name is '': write 'name: openfaas'"),

@@ -19,7 +19,7 @@ import msgspec
 import yaml
 
 from faas_connector.local.stack_nodes import Entry, Mistake, Nodes, StackError
-from faas_connector.local.substitution import Substituted, SubstitutionError
+from faas_connector.local.substitution import Substituted
 
 __all__ = ["Stack", "StackError", "StackFunction", "examine_stack", "local_secrets", "read_stack"]
 
@@ -111,11 +111,11 @@ def examine_stack(
         ) from error
     except UnicodeDecodeError as error:
         raise StackError(f"{path}: the stack file is no UTF-8 text ({error.reason})") from error
-    try:
-        substituted = Substituted(source, environ)
-    except SubstitutionError as error:
-        raise StackError(f"{path}:{error.line}: {error}") from error
-    reader = _Reader(Nodes(path, substituted))
+    substituted = Substituted(source, environ)
+    nodes = Nodes(path, substituted)
+    for mistake in substituted.mistakes:
+        nodes.note(mistake.line, str(mistake))
+    reader = _Reader(nodes)
     stack = reader.stack()
     return stack, tuple(dict.fromkeys(reader.nodes.mistakes))
 
@@ -149,7 +149,8 @@ class _Reader:
         if fields is not None:
             nodes.check_names(root, fields, _TOP_FIELDS, "the file")
             self._check_version(fields.get("version"))
-            gateway = self._provider(root, fields.get("provider"))
+            if "provider" not in nodes.unread:
+                gateway = self._provider(root, fields.get("provider"))
             functions = self._functions(fields.get("functions"))
         return Stack(
             path=nodes.path,

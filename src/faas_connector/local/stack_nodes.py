@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from faas_connector.errors import ConfigError
+from faas_connector.local.stack_text import without
 from faas_connector.local.substitution import Substituted
 
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "y"}), frozenset({"false", "no", "off", "n"})
@@ -47,24 +48,33 @@ class Nodes:
         """What faas-cli would refuse as well."""
         self.warnings: list[Mistake] = []
         """What faas-cli would ignore in silence."""
+        self.unread: set[str] = set()
+        """The functions and fields that are no YAML."""
         self._substituted = substituted
         self._key_lines: dict[int, dict[str, int]] = {}
 
     def compose(self) -> yaml.Node | None:
-        """The first document, as faas-cli looks at no other; None when there is none."""
-        try:
-            for document in yaml.compose_all(self._substituted.text, Loader=_LOADER):
-                return document
-        except yaml.MarkedYAMLError as error:
-            mark = _where(error)
-            line = self._substituted.source_line(mark.line + 1) if mark else 1
-            self.note(
-                line,
-                f"no YAML: {error.problem or error.context}; "
-                "check the indentation and quotes of this line and the one above",
-            )
-        except (yaml.YAMLError, RecursionError) as error:
-            self.note(1, f"no YAML: {error}".split("\n")[0])
+        """The first document, as faas-cli looks at no other; None when there is none.
+
+        A part that is no YAML is left out.
+        """
+        text = self._substituted.text
+        while text.strip():
+            try:
+                return next(yaml.compose_all(text, Loader=_LOADER), None)
+            except yaml.MarkedYAMLError as error:
+                mark = _where(error)
+                line = mark.line + 1 if mark else 1
+                text, name = without(text, line)
+                self.unread.add(name)
+                self.note(
+                    self._substituted.source_line(line),
+                    f"no YAML: {error.problem or error.context}; check the indentation and quotes "
+                    f"of this line and the one above; {name!r} is not read until then",
+                )
+            except (yaml.YAMLError, RecursionError) as error:
+                self.note(1, f"no YAML: {error}".split("\n")[0])
+                return None
         return None
 
     def map(self, node: yaml.Node, field: str, example: str) -> Map | None:
@@ -178,8 +188,8 @@ class Entry:
 
 
 def _where(error: yaml.MarkedYAMLError) -> yaml.Mark | None:
-    # A quote that is never closed is noticed at the end of the file; the mistake is where it began.
-    if error.context_mark and "end of stream" in (error.problem or ""):
+    # What was never closed, or has no colon, is noticed later. A block begins far before a mistake.
+    if error.context_mark and "block" not in (error.context or ""):
         return error.context_mark
     return error.problem_mark or error.context_mark
 

@@ -29,12 +29,16 @@ class SubstitutionError(ConfigError):
 
 
 class Substituted:
-    """The text with every `${…}` replaced, and where each of its lines came from."""
+    """The text with every `${…}` replaced, and where each of its lines came from.
+
+    What can't be read stays as it is, and stands in `mistakes`.
+    """
 
     def __init__(self, text: str, environ: Mapping[str, str]) -> None:
         self._source = text
         self._environ = environ
         self._at = 0
+        self.mistakes: list[SubstitutionError] = []
         # A value may hold line ends: then the lines of the result are not those of the file.
         self._line_of = [1]
         parts: list[str] = []
@@ -61,7 +65,12 @@ class Substituted:
             self._at = plain.end()
             return plain[0]
         if text.startswith("${", at):
-            return self._expression()
+            try:
+                return self._expression()
+            except SubstitutionError as error:
+                self.mistakes.append(error)
+                self._at = at + 2
+                return text[at : self._at]
         self._at = at + 2  # $$, \\ or \/
         return text[at + 1]
 
