@@ -26,7 +26,7 @@ from faas_connector.cli.connector import connector_of
 from faas_connector.contract import ANNOTATIONS
 from faas_connector.settings.connector import connector_options
 from faas_connector.settings.file import read_file
-from faas_connector.settings.loading import Given
+from faas_connector.settings.loading import TERMINATION_LOG, Given
 from faas_connector.settings.sources import (
     RUN_FLAGS,
     load_source,
@@ -316,7 +316,7 @@ def test_every_option_of_settings_that_is_named_exists():
     options = [*connector_options(), *scopes, *(each for of in sources.values() for each in of)]
     flags = {f"--{option.flag}" for option in options} | {f"--{flag}" for flag in RUN_FLAGS}
     flags |= {flag.replace("--", "--no-", 1) for flag in flags}
-    variables = {option.variable() for option in connector_options()}
+    variables = {TERMINATION_LOG, *(option.variable() for option in connector_options())}
     for name in (*sources, "NAME", "HEARTBEAT"):
         kind = "timer" if name == "HEARTBEAT" else name
         variables |= {each.variable(name) for each in (*scopes, *sources.get(kind, ()))}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from faas_connector.cli.connector import tell_of_the_end
+from faas_connector.cli.termination import leave_reason
 from faas_connector.testing import LocalFunction, LocalGateway, ThreadedGateway
 
 pytest_plugins = ["faas_connector.testing.plugin"]
@@ -301,10 +301,84 @@ def test_a_variable_that_means_nothing_is_reported(start, printer):
     )
 
 
-def test_the_reason_of_the_end_is_left_for_kubernetes(tmp_path):
+WRONG_PASSWORD = "version: 1\ngateway: {password: s3cret-wr0ng}\nsources: [{timer: {}}]\n"
+STOPS = "version: 1\ndefaults: {on_failure: stop}\nstate: {folder: none}\nsources: [{timer: {}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "status", "reason"),
+    [
+        (("timer", "--intervall", "5s"), "", 2, "No such option"),
+        (("--file",), "", 2, "Option '--file' requires an argument"),
+        (("tmer",), "", 2, "there is no source 'tmer'; did you mean 'timer'?"),
+        (("timer", "--interval", "5"), "", 2, "--interval: timer.interval: '5' is no duration"),
+        (("-f", "connector.yaml"), "version: 2\n", 2, "connector.yaml:1: "),
+        (
+            (*TIMER, "-g", "http://me:s3cret-wr0ng@127.0.0.1:1"),
+            "",
+            2,
+            "the URL must not hold a user or password",
+        ),
+        ((*TIMER, "-g", "http://127.0.0.1:1", "--startup-timeout", "1s"), "", 1, "127.0.0.1:1"),
+        (("-f", "connector.yaml"), WRONG_PASSWORD, 1, "(401)"),
+    ],
+)
+def test_the_reason_of_a_fatal_end_is_left_for_kubernetes(
+    start, tmp_path, threaded_gateway, arguments, file, status, reason
+):
+    write(tmp_path, file)
     log = tmp_path / "termination-log"
-    tell_of_the_end("no file, no reason", log)
+    with ThreadedGateway(lambda: LocalGateway(basic_auth=("admin", "s3cret"))) as gateway:
+        run = start(
+            *arguments, OPENFAAS_URL=gateway.url, FAAS_CONNECTOR_STATE="none",
+            FAAS_CONNECTOR_TERMINATION_LOG=str(log),
+        )  # fmt: skip
+        assert run.end() == status, run.errors
+    said = log.read_text()
+    assert reason in said
+    assert run.errors.splitlines()[-1] == f"Error: {said}"
+    assert "s3cret" not in run.errors
+    assert "FAAS_CONNECTOR_TERMINATION_LOG" not in run.errors
+
+
+def test_the_reason_of_an_end_in_the_middle_is_left_for_kubernetes(
+    start, tmp_path, threaded_gateway
+):
+    asked = {"topic": "payment.received", "com.openfaas.retry.attempts": "1"}
+    threaded_gateway.add(LocalFunction(name="broken", annotations=asked, answer=400))
+    write(tmp_path, STOPS)
+    log = tmp_path / "termination-log"
+    run = start("-f", "connector.yaml", "timer", "--first-after", "1ms",
+                FAAS_CONNECTOR_TERMINATION_LOG=str(log))  # fmt: skip
+    assert run.end() == 1
+    assert "broken.openfaas-fn" in log.read_text()
+
+
+def test_a_run_that_ends_well_leaves_no_reason(start, printer, tmp_path):
+    log = tmp_path / "termination-log"
+    run = start(*TIMER, "--state", "none", FAAS_CONNECTOR_TERMINATION_LOG=str(log))
+    printer.wait_received(1, within=60)
+    assert run.end(signal.SIGTERM) == 0, run.errors
     assert not log.exists()
-    log.touch()
-    tell_of_the_end("x" * 10_000, log)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_kubernetes_finds_the_reason_where_it_looks(tmp_path, is_there):
+    """In a file system of its own, where /dev is empty but for what Kubernetes puts there."""
+    made = ": > /dev/termination-log" if is_there else ":"
+    script = f'mount -t tmpfs none /dev && {made} || exit 99; "$@" 2>&1; ls -1 /dev; cat /dev/*'
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *COMMAND, "tmer"],
+        capture_output=True, text=True, check=False, env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    if done.returncode in {1, 99} and "Operation not permitted" in done.stderr:
+        pytest.skip("this machine lets nobody have a file system of his own")
+    error, *left = done.stdout.splitlines()
+    assert error.startswith("Error: there is no source 'tmer'")
+    assert left == (["termination-log", error.removeprefix("Error: ")] if is_there else [])
+
+
+def test_a_long_reason_is_cut_as_kubernetes_would(tmp_path):
+    log = tmp_path / "termination-log"
+    leave_reason("x" * 10_000, {"FAAS_CONNECTOR_TERMINATION_LOG": str(log)})
     assert len(log.read_bytes()) == 4096

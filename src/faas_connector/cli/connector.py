@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -23,10 +22,6 @@ from faas_connector.store import Store
 from faas_connector.stores.sqlite import SqliteStore
 
 _log = logging.getLogger("faas_connector.run")
-
-TERMINATION_LOG = Path("/dev/termination-log")
-"""Where Kubernetes reads why a container ended."""
-_MOST = 4096  # bytes that Kubernetes takes of it
 
 NO_STORE = "none"
 """The folder that means no store at all."""
@@ -113,10 +108,3 @@ async def open_store(settings: ConnectorSettings) -> AsyncGenerator[Store | None
     async with store:
         _log.info("state folder: %s", store.folder)
         yield store
-
-
-def tell_of_the_end(reason: str, path: Path = TERMINATION_LOG) -> None:
-    """Leave the reason of a fatal end where Kubernetes looks for it, if it is Kubernetes."""
-    with contextlib.suppress(OSError):
-        if path.exists() and os.access(path, os.W_OK):
-            path.write_bytes(reason.encode("utf-8", "replace")[:_MOST])

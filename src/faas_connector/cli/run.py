@@ -11,13 +11,14 @@ import click
 from click.core import ParameterSource
 
 from faas_connector.cli.command import DEBUG, HELP_SETTINGS, State
-from faas_connector.cli.connector import Plan, connector_of, deliver, tell_of_the_end
+from faas_connector.cli.connector import Plan, connector_of, deliver
 from faas_connector.cli.dry_run import show_calls
-from faas_connector.cli.failures import FAILED, describe, leaves
+from faas_connector.cli.failures import FAILED
 from faas_connector.cli.logs import log_run
 from faas_connector.cli.options import gateway_flags, gateway_parameters
 from faas_connector.cli.running import run, run_until_interrupted
 from faas_connector.cli.source_flags import Flagged, flags, given, parameter
+from faas_connector.cli.termination import leave_reason, reason_left
 from faas_connector.settings.connector import LogFormat, LogLevel, connector_options
 from faas_connector.settings.describing import summary
 from faas_connector.settings.file import read_file
@@ -73,6 +74,16 @@ class _SourceCommand(Flagged):
 class _RunCommand(Flagged, click.Group):
     """`run`, whose subcommands are the sources that are installed."""
 
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """As any command; what is wrong with its own flags is left for an orchestrator."""
+        with reason_left():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """As any command; why it fails is left for an orchestrator."""
+        with reason_left():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(source_kinds())
 
@@ -121,21 +132,15 @@ def _start(
 ) -> None:
     is_debug = context.ensure_object(State).debug
     log_run(LogFormat.TEXT, LogLevel.INFO)  # until the settings say more
-    try:
-        plan = _plan(params, source)
-        log = plan.loaded.settings.log
-        log_run(log.format, LogLevel.DEBUG if is_debug else log.level)
-        for warning in plan.loaded.warnings:
-            _log.warning("%s", warning)
-        if params["dry_run"]:
-            run_until_interrupted(show_calls(plan))
-            return
-        is_settled = run(deliver(plan))
-    except Exception as error:
-        tell_of_the_end("; ".join(describe(each)[0] for each in leaves(error)))
-        raise
-    if not is_settled:
-        tell_of_the_end("the run ended before all that it had read was settled")
+    plan = _plan(params, source)
+    log = plan.loaded.settings.log
+    log_run(log.format, LogLevel.DEBUG if is_debug else log.level)
+    for warning in plan.loaded.warnings:
+        _log.warning("%s", warning)
+    if params["dry_run"]:
+        run_until_interrupted(show_calls(plan))
+    elif not run(deliver(plan)):
+        leave_reason("the run ended before all that it had read was settled", os.environ)
         context.exit(FAILED)
 
 

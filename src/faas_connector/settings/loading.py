@@ -43,6 +43,10 @@ _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]*", re.ASCII)
 # Kubernetes sets such variables for a Service that is called faas-connector.
 _OF_KUBERNETES = re.compile(rf"{PREFIX}(SERVICE_|PORT(_|$))")
 
+TERMINATION_LOG = f"{PREFIX}TERMINATION_LOG"
+"""The variable that names the file for the reason of a fatal end; it is no setting, since it holds
+where the settings are wrong, too."""
+
 # Of the existing connectors, where leaving them out in silence would surprise.
 _NOT_HERE = {
     "system_issuer": "tokens are not exchanged in this version; give gateway.token_file",
@@ -133,7 +137,7 @@ class _Loading:
     def __init__(self, given: Given) -> None:
         self._given = given
         self._mistakes: list[str] = []
-        self._variables: list[str] = []
+        self._variables = [TERMINATION_LOG]
 
     def loaded(self) -> Loaded:
         given = self._given
