@@ -66,6 +66,7 @@ _SETTINGS = """
 PRAGMA synchronous = FULL;
 PRAGMA fullfsync = ON;
 PRAGMA secure_delete = OFF;
+PRAGMA temp_store = MEMORY;
 PRAGMA cache_size = -8000;
 PRAGMA wal_autocheckpoint = 500;
 PRAGMA journal_size_limit = 67108864;
