@@ -174,7 +174,8 @@ class Dispatcher:
             return
         pending = Pending(
             entry.function, entry.event, entry.call_id or self._call_id(tracked, entry.function),
-            entry.first, entry.attempts, entry.calls, entry_id=entry.id, kept_calls=entry.calls,
+            entry.first, entry.attempts, entry.calls, mode=entry.mode, entry_id=entry.id,
+            kept_calls=entry.calls,
         )  # fmt: skip
         if entry.ordered and entry.event.key is not None:
             self._line_up(tracked, entry.function, entry.event.key)

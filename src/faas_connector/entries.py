@@ -44,6 +44,7 @@ def function_entry(
         due=due,
         attempts=pending.attempts,
         calls=pending.calls,
+        mode=pending.mode if state is State.PARKED and pending.calls else None,
         reason=reason,
         status=outcome.status if outcome else None,
         what=outcome.what if outcome else "",

@@ -37,6 +37,8 @@ class _Known(msgspec.Struct, frozen=True):
 
     contract: FunctionContract | None
     terms: Terms
+    terms_by_mode: dict[Invocation, Terms]
+    """What holds for the calls of events that began on a route."""
     by_mode: dict[Invocation, CallOptions]
     calls: CallCounts
 
@@ -75,9 +77,10 @@ class Invoker:
         self._looked_up_in: TopicMap | None = None
         self._awake: set[FunctionName] = set()
 
-    def terms(self, function: FunctionName) -> Terms:
-        """What holds for the calls of a function now."""
-        return self._know(function).terms
+    def terms(self, function: FunctionName, mode: Invocation | None = None) -> Terms:
+        """What holds for the calls of a function now; for those on one route, if that is given."""
+        known = self._know(function)
+        return known.terms if mode is None else known.terms_by_mode[mode]
 
     def _know(self, function: FunctionName) -> _Known:
         topic_map = self._map()
@@ -97,7 +100,9 @@ class Invoker:
                 self._awake.clear()
             options = {mode: CallOptions(mode) for mode in Invocation}
             calls = self.calls.of(function, self._is_known)
-            known = _Known(contract, terms_of(contract, self._config), options, calls)
+            terms = {mode: terms_of(contract, self._config, mode) for mode in Invocation}
+            own = terms_of(contract, self._config)
+            known = _Known(contract, own, terms, options, calls)
             self._known[function] = known
         self._looked_up[function] = known
         return known
@@ -194,8 +199,9 @@ class Invoker:
             ConfigError: the event can't be sent; nothing was called.
         """
         known = self._know(function)
-        terms = known.terms
-        options = known.by_mode[mode or terms.mode]
+        mode = mode or known.terms.mode
+        terms = known.terms_by_mode[mode]
+        options = known.by_mode[mode]
         try:
             head = self.planner.head(function, event, options)
             complete = head + _delivery_fields(event, call_id, number, replay=replay)

@@ -210,7 +210,8 @@ class Pursuit:
                 self.counts.accepted += 1
             self._health.answered(function)
             return _SUCCEEDED
-        pending.outcome = self._outcome(response, pending.mode, invoker.terms(function))
+        terms = invoker.terms(function, pending.mode)
+        pending.outcome = self._outcome(response, pending.mode, terms)
         return await self._after_failure(pending, pending.outcome)
 
     def _outcome(self, response: InvokerResponse, mode: Invocation, terms: Terms) -> Outcome:
@@ -251,7 +252,7 @@ class Pursuit:
             if outcome.kind is Kind.NO_QUEUE:
                 self._report_no_queue(function)
                 outcome = msgspec.structs.replace(outcome, kind=Kind.ABSENT)
-        decision = self._invoker.terms(function).retry.decide(
+        decision = self._invoker.terms(function, pending.mode).retry.decide(
             pending.attempts,
             outcome,
             age=self._clock() - pending.first,

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from faas_connector.event import Event
-from faas_connector.names import FunctionName
+from faas_connector.names import FunctionName, Invocation
 
 
 class State(enum.Enum):
@@ -87,6 +87,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that were charged to it."""
     calls: int = 0
     """Calls that were made, outages included."""
+    mode: Invocation | None = None
+    """PARKED: the route of its calls; None where there was none yet."""
     reason: Reason | None = None
     status: int | None = None
     """Of the last answer; None where there was none."""

@@ -37,15 +37,23 @@ class Terms(msgspec.Struct, frozen=True):
     """Whether its failed events are kept as dead letters."""
 
 
-def terms_of(contract: FunctionContract | None, config: ControllerConfig) -> Terms:
+def terms_of(
+    contract: FunctionContract | None, config: ControllerConfig, mode: Invocation | None = None
+) -> Terms:
     """What holds for a function; `contract` is None for one that is not in the map.
 
     The ceilings of `config.limits` hold whoever said more. Only a cold start may take longer than
     `max_timeout`: no function can ask for that.
+
+    Args:
+        contract: what it declares.
+        config: the connector's configuration.
+        mode: for calls on this route, whatever is declared now; None for the declared one.
     """
     declared = contract or _DECLARES_NOTHING
     limits = config.limits
-    queued = _is_queued(declared, config)
+    mode = mode or declared.mode or config.invocation
+    queued = mode is Invocation.ASYNC
     own = declared.timeout is not None
     timeout = _at_most(limits.max_timeout, declared.timeout or config.timeouts.call)
     concurrency = declared.concurrency or limits.concurrency or limits.max_in_flight
@@ -55,7 +63,7 @@ def terms_of(contract: FunctionContract | None, config: ControllerConfig) -> Ter
         cold_start_timeout=timeout if own or queued else max(timeout, config.timeouts.cold_start),
         concurrency=min(limits.max_in_flight, _at_most(limits.max_concurrency, concurrency)),
         order=Order.NONE if queued else declared.order or Order.NONE,
-        mode=declared.mode or config.invocation,
+        mode=mode,
         dead_letter=declared.dead_letter is not False,
     )
 

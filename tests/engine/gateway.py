@@ -76,6 +76,8 @@ class Call:
     process: int
     """Which engine made it, counted from 1."""
     begin: float
+    is_async: bool = False
+    """Whether it came by the asynchronous route."""
     end: float = 0.0
     """0 while it runs."""
     ok: bool = False
@@ -160,10 +162,11 @@ class Gateway:
         assert attempt is not None, head
         name = target[2].decode()
         call = Call(name, body, call_id[1].decode(), int(attempt[1]), self.process, _now())
+        call.is_async = bool(target[1])
         self.log.append(call)
         self._count(name, 1)
         try:
-            response = await self._answer(call, timeout, is_async=bool(target[1]))
+            response = await self._answer(call, timeout)
         except TransportError:
             call.charged = self._is_charged()
             raise
@@ -180,7 +183,7 @@ class Gateway:
             self._in_flight[each] += change
             self.most_in_flight[each] = max(self.most_in_flight[each], self._in_flight[each])
 
-    async def _answer(self, call: Call, timeout: float, *, is_async: bool) -> RawResponse:
+    async def _answer(self, call: Call, timeout: float) -> RawResponse:
         if self.outage is not None:
             return await self._fail(timeout)
         key = (call.function, call.data)
@@ -190,7 +193,7 @@ class Gateway:
             self._seen[key] += 1
             answer = self.behave(*key, self._seen[key])
         call.answer = answer
-        after = min(answer.after, _SOON) if is_async else answer.after
+        after = min(answer.after, _SOON) if call.is_async else answer.after
         await self._while_up(min(after, timeout))
         if after > timeout:
             raise CallTimeoutError("no answer in time")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from faas_connector.names import FunctionName
+from faas_connector.names import FunctionName, Invocation
 from faas_connector.store import Entry, Reason, State
 from faas_connector.stores import schema
 from faas_connector.stores.codec import Text, decode_event, encode_head, string, text
@@ -42,6 +42,7 @@ class _Rest(msgspec.Struct, frozen=True, array_like=True):
     what: bytes
     answer: bytes
     damage: str
+    mode: Invocation | None = None
 
 
 _NO_REST = _Rest("", 0, 0, None, b"", b"", "")
@@ -119,7 +120,14 @@ def _is_plain_journal(entry: Entry) -> bool:
 def _rest(entry: Entry) -> bytes | None:
     what = entry.what.encode("utf-8", "surrogatepass")
     rest = _Rest(
-        entry.call_id, entry.attempts, entry.calls, entry.status, what, entry.answer, entry.damage
+        entry.call_id,
+        entry.attempts,
+        entry.calls,
+        entry.status,
+        what,
+        entry.answer,
+        entry.damage,
+        entry.mode,
     )
     return None if rest == _NO_REST else _encoder.encode(rest)
 
@@ -155,6 +163,7 @@ def entry_of(row: tuple[Value, ...], *, with_event: bool = True) -> Entry:
         due=_float(due),
         attempts=rest.attempts,
         calls=rest.calls,
+        mode=rest.mode,
         reason=reason_of,
         status=rest.status,
         what=rest.what.decode("utf-8", "surrogatepass"),

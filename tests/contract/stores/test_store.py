@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faas_connector import Event, FunctionName
+from faas_connector import Event, FunctionName, Invocation
 from faas_connector.errors import (
     StoreError,
     StoreFullError,
@@ -70,6 +70,7 @@ FULL = Entry(
     due=1.5,
     attempts=3,
     calls=4,
+    mode=Invocation.ASYNC,
     reason=Reason.REFUSED,
     status=400,
     what="400 no\ud800",
