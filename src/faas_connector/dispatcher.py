@@ -156,8 +156,8 @@ class Dispatcher:
         tracked.turn = turn = _Turn(self, tracked, pending)
         self._invoker.limiter.enter_later(function, terms.concurrency, turn)
 
-    def begin_entry(self, intake: Intake, entry: Entry) -> None:
-        """Deliver what the store had kept."""
+    def begin_entry(self, intake: Intake, entry: Entry, *, is_probe: bool = False) -> Tracked:
+        """Deliver what the store had kept; to a paused function, if it is the probe."""
         assert entry.event is not None  # noqa: S101
         self.keeping.held.add(entry.id)
         position = entry.position
@@ -171,15 +171,16 @@ class Dispatcher:
             tracked.entry_id = entry.id
             self._match(tracked)
             self._start(tracked, self._deliver(tracked))
-            return
+            return tracked
         pending = Pending(
             entry.function, entry.event, entry.call_id or self._call_id(tracked, entry.function),
             entry.first, entry.attempts, entry.calls, mode=entry.mode, entry_id=entry.id,
-            kept_calls=entry.calls,
+            kept_calls=entry.calls, is_probe=is_probe,
         )  # fmt: skip
         if entry.ordered and entry.event.key is not None:
             self._line_up(tracked, entry.function, entry.event.key)
         self._start(tracked, self._deliver_entry(tracked, pending))
+        return tracked
 
     def _start(self, tracked: Tracked, work: Coroutine[Any, Any, None]) -> None:
         intake = tracked.intake

@@ -52,26 +52,20 @@ class FunctionHealth:
         """The functions that are paused now."""
         return frozenset(self._paused)
 
-    def may_call(self, function: FunctionName) -> bool:
-        """Whether a call may be made now; true for a paused one now and then: the probe."""
-        pause = self._paused.get(function) if self._paused else None
-        if pause is None:
-            return True
-        now = self._clock()
-        if now < pause.next_probe:
-            return False
-        pause.probes += 1
-        pause.next_probe = now + _PROBES.wait(pause.probes + 1, 1.0)
-        return True
+    def is_paused(self, function: FunctionName) -> bool:
+        """Whether only a probe of it may be made."""
+        return bool(self._paused) and function in self._paused
 
     def probes_due(self) -> list[FunctionName]:
         """The paused functions whose probe is due."""
         now = self._clock()
         return [function for function, pause in self._paused.items() if now >= pause.next_probe]
 
-    def next_probe(self) -> float | None:
-        """When the next probe is due, on the clock; None where nothing is paused."""
-        return min((pause.next_probe for pause in self._paused.values()), default=None)
+    def begin_probe(self, function: FunctionName) -> None:
+        """An event of it is tried now: the next probe is due after twice the time."""
+        if (pause := self._paused.get(function)) is not None:
+            pause.probes += 1
+            pause.next_probe = self._clock() + _PROBES.wait(pause.probes + 1, 1.0)
 
     def answered(self, function: FunctionName) -> None:
         """It took an event, or refused it for what the event is: it works."""

@@ -11,8 +11,9 @@ from functools import partial
 
 from faas_connector.dispatcher import Dispatcher
 from faas_connector.health import FunctionHealth
-from faas_connector.intake import Intake
+from faas_connector.intake import Intake, Tracked
 from faas_connector.keeper import Keeper
+from faas_connector.names import FunctionName
 from faas_connector.store import Entry, State
 
 _log = logging.getLogger("faas_connector.store")
@@ -48,6 +49,8 @@ class Parking:
         self._intake = intake
         self._clock = clock
         self._poked = asyncio.Event()
+        self._probes: dict[FunctionName, Tracked] = {}
+        """Those that run, when it was looked last."""
 
     def poke(self) -> None:
         """Something may be due."""
@@ -79,7 +82,7 @@ class Parking:
                 self._clock(), limit=room, held=held, paused=paused, max_bytes=room_bytes
             )
         )
-        begun = sum(map(self._begin, entries))
+        begun = sum(self._begin(entry) is not None for entry in entries)
         size = sum(len(entry.event.data) for entry in entries if entry.event is not None)
         is_cut = len(entries) >= room or size >= room_bytes
         if not is_cut or entries[-1].state is not State.JOURNAL:
@@ -87,25 +90,31 @@ class Parking:
         return begun
 
     async def _begin_probes(self) -> int:
-        """Try the oldest event that is due of each paused function whose probe is."""
-        begun, store = 0, self._keeper.store
+        """Try the oldest event that is due of each paused function, one at a time, now and then."""
+        begun, store, running = 0, self._keeper.store, self._intake.running
+        self._probes = {name: probe for name, probe in self._probes.items() if probe in running}
         for function in self._health.probes_due():
+            if function in self._probes:
+                continue
             oldest = await self._keeper.insist(
                 partial(store.due, self._clock(), limit=1, only=function)
             )
-            begun += sum(map(self._begin, oldest))
+            for entry in oldest:
+                if probe := self._begin(entry, is_probe=True):
+                    self._health.begin_probe(function)
+                    self._probes[function] = probe
+                    begun += 1
         return begun
 
-    def _begin(self, entry: Entry) -> bool:
+    def _begin(self, entry: Entry, *, is_probe: bool = False) -> Tracked | None:
         held = self._dispatcher.keeping.held
         if entry.id in held or self._may_be_behind(entry):
-            return False
+            return None
         if entry.event is None:
             held.add(entry.id)
             _log.error("entry %d of the store can't be read: %s", entry.id, entry.damage)
-            return False
-        self._dispatcher.begin_entry(self._intake, entry)
-        return True
+            return None
+        return self._dispatcher.begin_entry(self._intake, entry, is_probe=is_probe)
 
     def _may_be_behind(self, entry: Entry) -> bool:
         """Whether one ahead of it went back to the store after this one was found to be due."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -85,6 +86,8 @@ class Pending(msgspec.Struct, eq=False):
     """Its entry in the store; 0 where there is none."""
     kept_calls: int = 0
     """Calls that the entry knows of."""
+    is_probe: bool = False
+    """Whether its next call tells if a paused function works again."""
 
 
 class PursuitCounts(msgspec.Struct):
@@ -148,7 +151,7 @@ class Pursuit:
         """
         function = pending.function
         while True:
-            decision = self._obstacle(function)
+            decision = self._obstacle(pending)
             if decision is None:
                 decision = await self._call(pending, is_admitted=is_admitted)
             elif is_admitted:
@@ -156,24 +159,29 @@ class Pursuit:
             is_admitted = False
             if decision is None:
                 continue
-            if decision.fate is not Fate.PARK or decision.reason is Reason.PAUSED:
+            if decision.fate is not Fate.PARK or self._is_for_store(pending, decision):
                 return decision
-            wait = decision.due - self._clock()
-            if wait > self._park_after:
-                return decision
-            if waits is not None and wait > _LONG_WAIT:
+            if waits is not None and decision.due - self._clock() > _LONG_WAIT:
                 await waits()
             await asyncio.sleep(max(0.0, decision.due - self._clock()))
 
-    def _obstacle(self, function: FunctionName) -> Verdict | None:
+    def _is_for_store(self, pending: Pending, decision: Verdict) -> bool:
+        """Whether what waits is not to wait in memory: it takes long, or nobody knows how long."""
+        if self._park_after == math.inf:
+            return False  # there is no store
+        wait = decision.due - self._clock()
+        return wait > self._park_after or self._obstacle(pending) is not None
+
+    def _obstacle(self, pending: Pending) -> Verdict | None:
         """Why it is not to be called now; None where it is."""
+        function = pending.function
         topic_map = self._map()
         if topic_map.contract(function) is None:
             if topic_map.is_missing(function):
                 return self._wait(_MISSING_WAIT, Reason.ABSENT)
             self._health.forget(function)
             return _REMOVED
-        if not self._health.may_call(function):
+        if self._health.is_paused(function) and not pending.is_probe:
             # Without a store nothing is ever paused.
             return Verdict(Fate.PARK, Reason.PAUSED, self._clock())
         return None
@@ -186,6 +194,9 @@ class Pursuit:
             waiting = invoker.limiter.enter(function, invoker.terms(function).concurrency)
             if waiting is not None:
                 await invoker.wait_for_turn(function, waiting)
+                if self._obstacle(pending) is not None:
+                    invoker.limiter.leave(function)
+                    return None
         if self._gate.is_closed:
             invoker.limiter.leave(function)
             await self._gate.opened()
@@ -236,6 +247,7 @@ class Pursuit:
             calls.outages += 1
             await self._gate.opened()
             return None
+        pending.is_probe = False
         if outcome.kind is Kind.REFUSED:
             self.counts.refused += 1
             calls.refused += 1

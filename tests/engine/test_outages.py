@@ -25,9 +25,11 @@ BY_POSITION = SourceTraits(
 BOTH = pytest.mark.parametrize("traits", [INDIVIDUAL, BY_POSITION], ids=["single", "position"])
 
 
-async def stream(world: World, source: MemorySource, count: int, seconds: float, **more) -> None:
+async def stream(
+    world: World, source: MemorySource, count: int, seconds: float, *, first: int = 0, **more
+) -> None:
     """Publish so many events, evenly over so many seconds."""
-    for number in range(count):
+    for number in range(first, first + count):
         world.publish(source, b"%d" % number, **more)
         await asyncio.sleep(seconds / count)
 
@@ -388,5 +390,108 @@ def test_a_call_that_ran_at_its_deadline_is_charged_though_the_function_is_pause
             await asyncio.sleep(0.8)
             kept = {entry.event.data: entry.attempts for entry in world.waiting() if entry.event}
             assert kept[b"slow"] == len(world.gateway.of("a", b"slow")) == 1
+
+    run(main())
+
+
+def test_what_comes_for_a_paused_function_is_parked_and_the_oldest_is_its_probe():
+    """New events take no probe; nor do those that waited for a place, or for their next attempt."""
+
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        ill = {"ill": True}
+        world = World(
+            [function("a", concurrency=2), function("b")], [source],
+            lambda name, _data, _call: FAILING if name == "a" and ill["ill"] else OK,
+            retry=RetryPolicy(attempts=90, min_wait=0.5, max_wait=2.0),
+        )  # fmt: skip
+        async with world.running() as engine:
+            load = asyncio.create_task(stream(world, source, 600, 60.0), name=f"{SCENARIO}: load")
+            await world.until(lambda: engine.health.paused)
+            await asyncio.sleep(0.1)  # what runs has ended
+            paused, before = now(), len(world.gateway.of("a"))
+            await load
+            probes = world.gateway.of("a")[before:]
+            oldest = [call.data for call in world.gateway.of("a")[:before]]
+            # 1, 2, 4, 8, 16 and 30 s apart, and one at a time.
+            assert 4 <= len(probes) <= 6
+            assert all(call.begin - paused >= 0.8 for call in probes[:1])
+            assert {call.data for call in probes} <= {*oldest}
+            ill["ill"] = False
+            await world.quiet()
+            assert len(world.gateway.of("b")) == 600
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+def test_a_probe_that_takes_long_stays_the_only_one():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        ill = {"ill": True}
+        world = World(
+            [function("a", timeout=20.0)], [source],
+            lambda _name, _data, call: OK if not ill["ill"]
+            else Answer(500, after=15.0) if call > 1 else FAILING,
+            retry=RetryPolicy(attempts=90, min_wait=0.1, max_wait=0.5),
+        )  # fmt: skip
+        async with world.running() as engine:
+            for number in range(12):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: engine.health.paused)
+            world.gateway.most_in_flight.clear()
+            await stream(world, source, 400, 40.0, first=12)
+            await asyncio.sleep(60.0)
+            assert world.gateway.most_in_flight["a"] == 1
+            ill["ill"] = False
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+def test_a_paused_function_that_is_well_again_gets_what_was_parked_in_the_order_of_its_keys():
+    async def main() -> None:
+        source = MemorySource(traits=BY_POSITION)
+        ill = {"ill": True}
+        world = World(
+            [function("a", order=Order.KEY)], [source],
+            lambda _name, _data, _call: FAILING if ill["ill"] else OK,
+            retry=RetryPolicy(attempts=90, min_wait=0.5, max_wait=2.0),
+        )  # fmt: skip
+        async with world.running() as engine:
+            load = asyncio.create_task(_keys(world, source, 400), name=f"{SCENARIO}: load")
+            await world.until(lambda: engine.health.paused)
+            await asyncio.sleep(5.0)
+            ill["ill"] = False
+            await load
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+@pytest.mark.parametrize("functions", [1, 2], ids=["alone", "with another"])
+def test_what_waits_for_a_place_is_not_called_when_its_function_is_paused_meanwhile(functions):
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World(
+            [function("a", concurrency=1), function("b")][:functions], [source],
+            lambda name, _data, _call: FAILING if name == "a" else OK,
+            retry=RetryPolicy(attempts=90),
+        )  # fmt: skip
+        async with world.running() as engine:
+            for number in range(100):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: engine.health.paused, within=0.5)
+            await asyncio.sleep(0.8)
+            assert len(world.gateway.of("a")) == 10
+            assert len(world.waiting()) == 100
 
     run(main())
