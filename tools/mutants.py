@@ -69,8 +69,9 @@ MUTANTS = (
     ),
     Mutant(
         "what a namespace or a refresh has just lost is acked as unmatched", "dispatcher.py",
-        "if holds or self._matched_lately(tracked.event.topic, self._namespaces(tracked)):",
-        "if holds:",
+        "Unmatched.HOLD or self._may_be_wanted(\n"
+        "            tracked.event.topic, self._namespaces(tracked)\n        )",
+        "Unmatched.HOLD",
     ),
     Mutant(
         "missing functions don't count", "dispatcher.py",

@@ -24,12 +24,12 @@ from faas_connector.errors import (
 )
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.gateway.models import FunctionStatus
-from faas_connector.known import Known, Listing, Told, learn
+from faas_connector.known import LISTS_BEFORE_FORGETTING, Known, Listing, Told, learn
 from faas_connector.metrics import MapReport
 from faas_connector.names import FunctionName
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.terms import declared_contract
-from faas_connector.topic_map import TopicMap
+from faas_connector.topic_map import TopicMap, is_within
 
 _log = logging.getLogger("faas_connector.discovery")
 
@@ -69,6 +69,10 @@ class TopicMapBuilder:
         self._known = Known()
         self._told = Told()
         self._earlier: deque[TopicMap] = deque(maxlen=2)
+        self._begun = clock()
+        self._lists = 0
+        self._unlisted: frozenset[str] = frozenset()
+        """Namespaces that could never be listed."""
         self._had_namespaces = False
         self._read: dict[tuple[str, str], tuple[Mapping[str, str], FunctionContract]] = {}
         self._failing: dict[str, GatewayError] = {}
@@ -87,6 +91,25 @@ class TopicMapBuilder:
             namespaces: only functions of these count; names or patterns, see `TopicMap.within`.
         """
         return any(earlier.within(namespaces).match(topic) for earlier in self._earlier)
+
+    def has_unlisted(self, namespaces: tuple[str, ...] = ()) -> bool:
+        """Whether one of some namespaces could never be listed, so that nobody knows who asks.
+
+        Args:
+            namespaces: names or patterns, see `TopicMap.within`.
+        """
+        return any(is_within(name, namespaces) for name in self._unlisted)
+
+    def may_return(self, function: FunctionName) -> bool:
+        """Whether a function that is not in the map may come back.
+
+        It does until it is forgotten. One that was not heard of since the start is missing from
+        then on, or as long as its namespace can't be listed.
+        """
+        if self.map.is_missing(function) or function.namespace in self._unlisted:
+            return True
+        age = self._clock() - self._begun
+        return self._lists <= LISTS_BEFORE_FORGETTING or age < self._config.forget_after
 
     @property
     def failing(self) -> Mapping[str, GatewayError]:
@@ -266,6 +289,10 @@ class TopicMapBuilder:
         self._earlier.append(self.map)
         known = learn(self._known, fetched, self._clock(), self._config.forget_after)
         self._known = known
+        self._lists += 1
+        self._unlisted = frozenset(
+            name for name, got in fetched.items() if got is None and name not in known.listings
+        )
         contracts = {
             name: contract
             for listing in known.listings.values()

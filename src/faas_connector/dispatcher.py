@@ -44,7 +44,7 @@ class Dispatcher:
         self,
         config: ControllerConfig,
         topic_map: Callable[[], TopicMap],
-        matched_lately: Callable[[str, tuple[str, ...]], bool],
+        may_be_wanted: Callable[[str, tuple[str, ...]], bool],
         invoker: Invoker,
         pursuit: Pursuit,
         gate: OutageGate,
@@ -61,7 +61,8 @@ class Dispatcher:
         Args:
             config: the policies.
             topic_map: gives the map as it is now.
-            matched_lately: whether a topic had functions of some namespaces a short while ago.
+            may_be_wanted: whether functions of some namespaces may ask for a topic, though none
+                does now.
             invoker: knows what holds for each function.
             pursuit: calls until there is a verdict.
             gate: knows whether the gateway is down.
@@ -80,7 +81,7 @@ class Dispatcher:
         self.leaving = Leaving(keeper, self.keeping, self.settler, gate, clock)
         self._config = config
         self._map = topic_map
-        self._matched_lately = matched_lately
+        self._may_be_wanted = may_be_wanted
         self._invoker = invoker
         self._pursuit = pursuit
         self._keeper = keeper
@@ -411,8 +412,10 @@ class Dispatcher:
     async def _unmatched(self, tracked: Tracked) -> bool | None:
         """Nobody asks for it: whether its source is to be told; None to look again at once."""
         age = self._clock() - tracked.first
-        holds = self._config.unmatched is Unmatched.HOLD and age < self._config.retry.max_age
-        if holds or self._matched_lately(tracked.event.topic, self._namespaces(tracked)):
+        holds = self._config.unmatched is Unmatched.HOLD or self._may_be_wanted(
+            tracked.event.topic, self._namespaces(tracked)
+        )
+        if holds and age < self._config.retry.max_age:
             wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
             if self._keeper is not None:
                 return await self.keeping.hold(tracked, wait)

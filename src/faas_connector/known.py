@@ -12,8 +12,8 @@ from faas_connector.names import FunctionName
 
 Listing = Mapping[FunctionName, FunctionContract]
 
-# A vanished function is remembered for at least this many further lists of its namespace.
-_LISTS_BEFORE_FORGETTING = 2
+LISTS_BEFORE_FORGETTING = 2
+"""A vanished function is remembered for at least this many further lists of its namespace."""
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ def _missing(
     for name, gone in known.missing.items():
         good = fetched.get(gone.namespace, {}) is not None
         lists = gone.lists + 1 if good else gone.lists
-        forgotten = lists >= _LISTS_BEFORE_FORGETTING and now - gone.since >= forget_after
+        forgotten = lists >= LISTS_BEFORE_FORGETTING and now - gone.since >= forget_after
         if name not in present and not forgotten:
             missing[name] = Missing(gone.contract, gone.namespace, gone.since, lists)
     for namespace, before in known.listings.items():

@@ -112,6 +112,8 @@ class Pursuit:
         gate: OutageGate,
         health: FunctionHealth,
         topic_map: Callable[[], TopicMap],
+        may_return: Callable[[FunctionName], bool],
+        stopping: asyncio.Event,
         *,
         park_after: float,
         clock: Callable[[], float] = time.time,
@@ -123,6 +125,8 @@ class Pursuit:
             gate: knows whether the gateway is down.
             health: knows which functions fail throughout.
             topic_map: gives the map as it is now.
+            may_return: whether a function that is not in the map may come back.
+            stopping: set when what can't be delivered now is no longer to be waited for.
             park_after: seconds; what has to wait longer is parked. Infinite without a store.
             clock: seconds since the epoch.
         """
@@ -131,6 +135,8 @@ class Pursuit:
         self._gate = gate
         self._health = health
         self._map = topic_map
+        self._may_return = may_return
+        self._stopping = stopping
         self._park_after = park_after
         self._clock = clock
         self._without_queue: set[FunctionName] = set()
@@ -163,7 +169,21 @@ class Pursuit:
                 return decision
             if waits is not None and decision.due - self._clock() > _LONG_WAIT:
                 await waits()
-            await asyncio.sleep(max(0.0, decision.due - self._clock()))
+            if not await self._is_due(decision):
+                return decision
+
+    async def _is_due(self, decision: Verdict) -> bool:
+        """Wait until it is; false if a stop comes before, and a function is waited for."""
+        wait = max(0.0, decision.due - self._clock())
+        if decision.reason is not Reason.ABSENT or self._park_after == math.inf:
+            await asyncio.sleep(wait)
+            return True
+        try:
+            async with asyncio.timeout(wait):
+                await self._stopping.wait()
+        except TimeoutError:
+            return True
+        return False
 
     def _is_for_store(self, pending: Pending, decision: Verdict) -> bool:
         """Whether what waits is not to wait in memory: it takes long, or nobody knows how long."""
@@ -175,12 +195,14 @@ class Pursuit:
     def _obstacle(self, pending: Pending) -> Verdict | None:
         """Why it is not to be called now; None where it is."""
         function = pending.function
-        topic_map = self._map()
-        if topic_map.contract(function) is None:
-            if topic_map.is_missing(function):
-                return self._wait(_MISSING_WAIT, Reason.ABSENT)
-            self._health.forget(function)
-            return _REMOVED
+        if self._map().contract(function) is None:
+            if not self._may_return(function):
+                self._health.forget(function)
+                return _REMOVED
+            age = self._clock() - pending.first + _MISSING_WAIT
+            if age > self._invoker.terms(function).retry.max_age:
+                return _GIVEN_UP[GiveUp.EXPIRED]
+            return self._wait(_MISSING_WAIT, Reason.ABSENT)
         if self._health.is_paused(function) and not pending.is_probe:
             # Without a store nothing is ever paused.
             return Verdict(Fate.PARK, Reason.PAUSED, self._clock())

@@ -223,6 +223,12 @@ def _ask_alike(before: tuple[FunctionContract, ...], after: tuple[FunctionContra
     )
 
 
+def is_within(namespace: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a namespace is one of these names, or fits one with `*`; without any, each is."""
+    known = namespace or DEFAULT_NAMESPACE
+    return not patterns or any(fnmatchcase(known, pattern) for pattern in patterns)
+
+
 def _within(
     functions: Iterable[FunctionContract], patterns: tuple[str, ...]
 ) -> tuple[FunctionContract, ...]:
@@ -230,6 +236,5 @@ def _within(
     for function in functions:
         namespace = function.name.namespace
         if namespace not in fitting:
-            known = namespace or DEFAULT_NAMESPACE
-            fitting[namespace] = any(fnmatchcase(known, pattern) for pattern in patterns)
+            fitting[namespace] = is_within(namespace, patterns)
     return tuple(function for function in functions if fitting[function.name.namespace])

@@ -9,6 +9,7 @@ import pytest
 from faas_connector.names import Invocation
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.source import Guarantee, SourceTraits
+from faas_connector.store import Reason, State
 from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import FAILING, OK, Answer
@@ -83,5 +84,48 @@ def test_an_enqueueing_that_failed_stays_with_the_queue_though_its_function_turn
             await world.quiet()
         assert [call.is_async for call in world.gateway.log] == [True, True]
         assert world.dead() == {("a", b"1")}
+
+    run(main())
+
+
+def test_what_is_too_old_waits_no_longer_for_a_function_that_vanished():
+    async def main() -> None:
+        world = World(
+            [function("a")], [source := MemorySource(traits=INDIVIDUAL)],
+            retry=RetryPolicy(max_age=60.0),
+        )  # fmt: skip
+        async with world.running():
+            world.builder.set_missing({"a"})
+            world.publish(source, b"1")
+            await asyncio.sleep(54.0)
+            assert world.dead() == set()
+            await world.until(world.dead, within=10.0)
+        [letter] = world.store.entries(State.DEAD)
+        assert (letter.reason, letter.attempts) == (Reason.EXPIRED, 0)
+
+    run(main())
+
+
+def test_what_was_parked_is_not_dead_because_a_new_run_has_not_heard_of_its_function_yet():
+    """Its namespace can't be listed, or it is being made again, while the connector starts."""
+
+    async def main() -> None:
+        contract = function("a")
+        world = World([contract, function("b")], [source := MemorySource(traits=INDIVIDUAL)])
+        async with world.running():
+            world.builder.set_missing({"a"})
+            world.publish(source, b"1")
+            await world.until(lambda: source.acked)
+        world.builder.remove("a")
+        world.builder.unheard.add("a")
+        async with world.running():
+            await asyncio.sleep(20.0)
+            assert world.dead() == set()
+            world.builder.unheard.clear()
+            world.builder.add(contract)
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
 
     run(main())

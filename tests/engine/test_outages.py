@@ -241,6 +241,27 @@ def test_what_asked_for_a_topic_a_short_while_ago_may_ask_again():
     run(main())
 
 
+def test_while_a_namespace_could_never_be_listed_nothing_is_acknowledged_as_unmatched():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World([function("a", "u")], [source])
+        world.builder.is_partly_unknown = True
+        async with world.running() as engine:
+            world.publish(source, b"1")
+            world.wanted[b"1"] = ("late",)
+            await world.until(lambda: source.acked)
+            assert engine.dispatcher.keeping.counts.unmatched == 0
+            await asyncio.sleep(600.0)
+            world.builder.add(function("late"))
+            world.builder.is_partly_unknown = False
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
 def test_a_deadline_is_extended_while_a_call_runs_or_waits():
     async def main() -> None:
         traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, extends=True)

@@ -234,3 +234,40 @@ def test_a_reading_that_its_library_cancels_is_begun_again_and_ends_no_run():
         world.check_complete()
 
     run(main())
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["missing", "absent"])
+def test_a_function_that_vanished_holds_up_no_stop(traits, how):
+    """Nobody knows when it comes back: its events wait in the store, and others are delivered."""
+
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        contract = function("a")
+        world = World([contract, function("b")], [source])
+        async with world.running() as engine:
+            world.publish(source, b"0")
+            await world.quiet()
+            world.gateway.absent.add("a")
+            if how == "missing":
+                world.builder.set_missing({"a"})
+            for number in range(1, 20):
+                world.publish(source, b"%d" % number)
+                await asyncio.sleep(0.01)
+            if how == "missing":
+                await world.until(lambda: len(source.acked) == 20, within=0.5)
+            begun = now()
+            engine.stop()
+            await world.until(lambda: len(source.acked) == 20, within=0.5)
+        assert now() - begun < 0.5
+        assert world.settled == [True]
+        assert len(world.waiting()) == 19
+        world.gateway.absent.clear()
+        world.builder.add(contract)
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())

@@ -55,11 +55,21 @@ class Builder:
     def __init__(self, contracts: Iterable[FunctionContract] = ()) -> None:
         self.contracts = {str(each.name): each for each in contracts}
         self._missing: set[str] = set()
+        self.unheard: set[str] = set()
+        """Functions of which it can't be told yet that they are gone."""
+        self.is_partly_unknown = False
+        """Whether a namespace could not be listed yet."""
         self._lately: TopicMap | None = None
         self.map = TopicMap(self.contracts.values())
 
     def matched_lately(self, topic: str, namespaces: tuple[str, ...] = ()) -> bool:
         return self._lately is not None and bool(self._lately.within(namespaces).match(topic))
+
+    def has_unlisted(self, namespaces: tuple[str, ...] = ()) -> bool:
+        return self.is_partly_unknown
+
+    def may_return(self, name: FunctionName) -> bool:
+        return self.map.is_missing(name) or str(name) in self.unheard
 
     def set_missing(self, names: Iterable[str]) -> None:
         """These vanished from the list, and may come back."""

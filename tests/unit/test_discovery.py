@@ -153,6 +153,55 @@ class TestMatchedLately:
         assert not topics.matched_lately("orders", ("dev",))
 
 
+class TestMayReturn:
+    async def test_who_vanished_until_it_is_forgotten(self):
+        client = FakeClient(fn=[status(), status("b"), status("c")])
+        topics = builder(client, forget_after=10.0)
+        for _ in range(10):
+            await topics.refresh()
+        client.lists["fn"] = [status("b"), status("c")]
+        found = []
+        for _ in range(12):
+            await topics.refresh()
+            found.append(topics.may_return(PRINTER))
+        assert found[0]
+        assert not found[-1]
+
+    async def test_who_was_never_heard_of_is_missing_since_the_start(self):
+        topics = builder(FakeClient(fn=[status("b")]), forget_after=3.0)
+        found = []
+        for _ in range(8):
+            await topics.refresh()
+            found.append(topics.may_return(PRINTER))
+        assert found == sorted(found, reverse=True)
+        assert (found[1], found[-1]) == (True, False)
+
+    async def test_who_was_never_heard_of_has_some_lists_to_come_back_in(self):
+        topics = builder(FakeClient(fn=[status("b")]), forget_after=0.1)
+        found = []
+        for _ in range(4):
+            await topics.refresh()
+            found.append(topics.may_return(PRINTER))
+        assert found == [True, True, False, False]
+
+    async def test_as_long_as_its_namespace_could_not_be_listed(self):
+        client = FakeClient(fn=GatewayUnavailableError("down"), dev=[status("b", "other")])
+        topics = builder(client, forget_after=0.1)
+        for _ in range(5):
+            await topics.refresh()
+        assert topics.may_return(PRINTER)
+        assert not topics.may_return(FunctionName("printer", "dev"))
+        found = [topics.has_unlisted(namespaces) for namespaces in ((), ("f*",), ("dev",))]
+        assert found == [True, True, False]
+        client.lists["fn"] = [status("c", "x")]
+        await topics.refresh()
+        assert not topics.may_return(PRINTER)
+        assert not topics.has_unlisted()
+        client.lists["fn"] = GatewayUnavailableError("down")
+        await topics.refresh()
+        assert not topics.has_unlisted()
+
+
 class TestOneFailure:
     async def test_what_nobody_foresaw_leaves_no_request_behind(self):
         begun, ended = asyncio.Event(), asyncio.Event()
