@@ -24,7 +24,7 @@ from faas_connector.key_order import KeyOrder, ParkedKeys
 from faas_connector.leaving import Leaving
 from faas_connector.names import FunctionName
 from faas_connector.planning import from_outside
-from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict
+from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict, patiently
 from faas_connector.settling import Settler
 from faas_connector.source import Delivery
 from faas_connector.store import Entry, Reason
@@ -322,10 +322,14 @@ class Dispatcher:
         functions = tracked.functions
         if known:
             functions = tuple(function for function in functions if function not in known)
+        waits = self._waits(tracked)
         tracked.open = [
-            Pending(function, tracked.event, self._call_id(tracked, function), tracked.first)
+            Pending(
+                function, tracked.event, self._call_id(tracked, function), tracked.first,
+                waits=waits,
+            )
             for function in functions
-        ]
+        ]  # fmt: skip
         if len(tracked.open) == 1:
             await self._deliver_to(tracked, tracked.open[0])
         elif tracked.open:
@@ -363,12 +367,12 @@ class Dispatcher:
         """See one function's share through, in its turn."""
         ticket = tracked.tickets.get(pending.function) if tracked.tickets else None
         if ticket is None:
-            verdict = await self._pursuit.verdict(pending, self._waits(tracked))
+            verdict = await self._pursuit.verdict(pending)
             await self.keeping.keep(tracked, pending, verdict)
             return
         parked = 0
         try:
-            ahead = await ticket.turn()
+            ahead = await patiently(ticket.turn, pending.waits)
             verdict = await self._verdict_in_turn(tracked, pending, ahead)
             await self.keeping.keep(tracked, pending, verdict)
             if verdict.fate is Fate.PARK:
@@ -391,7 +395,7 @@ class Dispatcher:
                 await self.keeping.park_anew(tracked, pending)
         if is_behind:
             return Verdict(Fate.PARK, Reason.ORDER, self._clock())
-        return await self._pursuit.verdict(pending, self._waits(tracked))
+        return await self._pursuit.verdict(pending)
 
     async def _journal(self, tracked: Tracked) -> bool:
         """Write the event down, acknowledge it, and deliver it; whether that is all done."""

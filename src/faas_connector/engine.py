@@ -190,8 +190,9 @@ class Engine:
 
     def _supervisor(self, it: Served, dispatcher: Dispatcher) -> Supervisor:
         return Supervisor(
-            it, dispatcher, self._keeper, self._topic_map, self._stopping, self._drain_over
-        )
+            it, dispatcher, self.pursuit, self._keeper, self._topic_map, self._stopping,
+            self._drain_over,
+        )  # fmt: skip
 
     def _end_with(self, error: ConnectorError) -> None:
         if self._fatal is None:

@@ -9,6 +9,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -25,10 +26,14 @@ from faas_connector.store import Reason
 from faas_connector.terms import Terms
 from faas_connector.topic_map import TopicMap
 
+_T = TypeVar("_T")
+
 _log = logging.getLogger("faas_connector.delivery")
 
 # Seconds before it is looked again whether a missing function is back.
 _MISSING_WAIT = 5.0
+# Seconds before a queue that the gateway does not have is tried again.
+_QUEUE_WAIT = 5.0
 # Waits longer than this are told, so that what succeeded meanwhile can be written down.
 _LONG_WAIT = 1.0
 
@@ -88,6 +93,8 @@ class Pending(msgspec.Struct, eq=False):
     """Calls that the entry knows of."""
     is_probe: bool = False
     """Whether its next call tells if a paused function works again."""
+    waits: Callable[[], Awaitable[None]] | None = None
+    """Awaited before a wait that may take more than a second."""
 
 
 class PursuitCounts(msgspec.Struct):
@@ -140,19 +147,13 @@ class Pursuit:
         self._park_after = park_after
         self._clock = clock
         self._without_queue: set[FunctionName] = set()
+        self._queue_due = 0.0
 
-    async def verdict(
-        self,
-        pending: Pending,
-        waits: Callable[[], Awaitable[None]] | None = None,
-        *,
-        is_admitted: bool = False,
-    ) -> Verdict:
+    async def verdict(self, pending: Pending, *, is_admitted: bool = False) -> Verdict:
         """Call until there is a verdict.
 
         Args:
             pending: the event and the function; what happens is written into it.
-            waits: awaited before a wait of more than a second.
             is_admitted: whether the limiter has let its first call in.
         """
         function = pending.function
@@ -167,8 +168,8 @@ class Pursuit:
                 continue
             if decision.fate is not Fate.PARK or self._is_for_store(pending, decision):
                 return decision
-            if waits is not None and decision.due - self._clock() > _LONG_WAIT:
-                await waits()
+            if pending.waits is not None and decision.due - self._clock() > _LONG_WAIT:
+                await pending.waits()
             if not await self._is_due(decision):
                 return decision
 
@@ -215,16 +216,20 @@ class Pursuit:
         if not is_admitted:
             waiting = invoker.limiter.enter(function, invoker.terms(function).concurrency)
             if waiting is not None:
-                await invoker.wait_for_turn(function, waiting)
+                await self._turn(pending, waiting)
                 if self._obstacle(pending) is not None:
                     invoker.limiter.leave(function)
                     return None
         if self._gate.is_closed:
             invoker.limiter.leave(function)
-            await self._gate.opened()
+            await patiently(self._gate.opened, pending.waits)
             return None
         if pending.mode is None:
             pending.mode = invoker.terms(function).mode
+        if pending.mode is Invocation.ASYNC and self.is_without_queue:
+            invoker.limiter.leave(function)
+            await patiently(self.queue, pending.waits)
+            return None
         pending.calls += 1
         try:
             response = await invoker.call_admitted(
@@ -241,11 +246,21 @@ class Pursuit:
             else:
                 pending.outcome = ACCEPTED
                 self.counts.accepted += 1
+                self._without_queue.clear()
+                self._queue_due = 0.0
             self._health.answered(function)
             return _SUCCEEDED
         terms = invoker.terms(function, pending.mode)
         pending.outcome = self._outcome(response, pending.mode, terms)
         return await self._after_failure(pending, pending.outcome)
+
+    async def _turn(self, pending: Pending, waiting: asyncio.Future[None]) -> None:
+        """Wait for what `limiter.enter` returned."""
+        try:
+            await patiently(lambda: asyncio.shield(waiting), pending.waits)
+        except asyncio.CancelledError:
+            self._invoker.limiter.give_up(pending.function, waiting)
+            raise
 
     def _outcome(self, response: InvokerResponse, mode: Invocation, terms: Terms) -> Outcome:
         status = response.status
@@ -267,7 +282,10 @@ class Pursuit:
         if outcome.may_be_outage and not await self._gate.gateway_is_well():
             self.counts.outages += 1
             calls.outages += 1
-            await self._gate.opened()
+            await patiently(self._gate.opened, pending.waits)
+            return None
+        if outcome.kind is Kind.NO_QUEUE:
+            await self._without(pending)
             return None
         pending.is_probe = False
         if outcome.kind is Kind.REFUSED:
@@ -283,9 +301,6 @@ class Pursuit:
             self.counts.absent += 1
             calls.absent += 1
             pending.absences += 1
-            if outcome.kind is Kind.NO_QUEUE:
-                self._report_no_queue(function)
-                outcome = msgspec.structs.replace(outcome, kind=Kind.ABSENT)
         decision = self._invoker.terms(function, pending.mode).retry.decide(
             pending.attempts,
             outcome,
@@ -301,12 +316,45 @@ class Pursuit:
     def _wait(self, seconds: float, reason: Reason) -> Verdict:
         return Verdict(Fate.PARK, reason, self._clock() + seconds)
 
-    def _report_no_queue(self, function: FunctionName) -> None:
+    @property
+    def is_without_queue(self) -> bool:
+        """Whether the gateway had no queue a moment ago: asynchronous calls wait."""
+        return self._queue_due > 0.0 and self._queue_due > self._clock()
+
+    async def queue(self) -> None:
+        """Wait until it is to be tried whether the gateway has a queue now, if it had none."""
+        await asyncio.sleep(max(0.0, self._queue_due - self._clock()))
+
+    async def _without(self, pending: Pending) -> None:
+        """The gateway has no queue: nobody was called, and nothing can be said of the event."""
+        function = pending.function
+        pending.mode = None
+        self._queue_due = self._clock() + _QUEUE_WAIT
         if function not in self._without_queue:
             self._without_queue.add(function)
             _log.error(
                 "function %s is called asynchronously, but the gateway has no queue (404); its "
-                "events wait: start the gateway's queue, or set faas-connector.mode to sync",
+                "events wait, and nothing is read: start the gateway's queue, or set "
+                "faas-connector.mode to sync",
                 function,
                 extra={"function": str(function)},
             )
+        await patiently(self.queue, pending.waits)
+
+
+async def patiently(
+    wait: Callable[[], Awaitable[_T]], waits: Callable[[], Awaitable[None]] | None
+) -> _T:
+    """Wait; once that has taken a second, `waits` is awaited, too.
+
+    Args:
+        wait: begins to wait; it may be cancelled, and begun again.
+        waits: None where nobody is to be told.
+    """
+    if waits is not None:
+        try:
+            async with asyncio.timeout(_LONG_WAIT):
+                return await wait()
+        except TimeoutError:
+            await waits()
+    return await wait()

@@ -18,6 +18,7 @@ from faas_connector.errors import ConfigError, ConnectorError, MissingExtraError
 from faas_connector.event import Event
 from faas_connector.intake import Intake, Tracked
 from faas_connector.keeper import Keeper
+from faas_connector.pursuit import Pursuit
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.session import Drops, LiveSession
 from faas_connector.source import Delivery, Guarantee, Pausing, Source, SourceTraits
@@ -139,6 +140,7 @@ class Supervisor:
         self,
         it: Served,
         dispatcher: Dispatcher,
+        pursuit: Pursuit,
         keeper: Keeper | None,
         topic_map: Callable[[], TopicMap],
         stopping: asyncio.Event,
@@ -149,6 +151,7 @@ class Supervisor:
         Args:
             it: the source.
             dispatcher: delivers what is read.
+            pursuit: knows whether the gateway has a queue; without one, reading waits now and then.
             keeper: the store; nothing is read while it fails.
             topic_map: gives the map as it is now.
             stopping: set when nothing more is to be read.
@@ -159,6 +162,7 @@ class Supervisor:
         self._source = it.source
         self._intake = it.intake
         self._dispatcher = dispatcher
+        self._pursuit = pursuit
         self._keeper = keeper
         self._map = topic_map
         self._stopping = stopping
@@ -285,6 +289,8 @@ class Supervisor:
                 await self._room()
             if self._keeper is not None and not self._keeper.works:
                 await self._keeper.working()
+            if self._pursuit.is_without_queue:
+                await self._pursuit.queue()
 
     async def _room(self) -> None:
         """Wait until more may be read; what can be journalled doesn't wait long for others."""

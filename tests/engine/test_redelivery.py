@@ -119,6 +119,46 @@ def test_what_was_held_for_whoever_would_ask_is_not_repeated_when_it_comes_again
     run(main())
 
 
+@pytest.mark.parametrize("why", ["backoff", "outage", "order", "place"])
+def test_a_success_is_not_repeated_after_a_crash_when_the_other_function_waits_long(why):
+    """It is written down once one of the functions waits for more than a second."""
+
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        slow = {"order": Answer(after=60.0), "place": Answer(after=60.0), "backoff": Answer(500)}
+
+        def behave(name: str, data: bytes, _call: int) -> Answer:
+            if name == "done":
+                return OK
+            if why == "outage" and world.gateway.process == 1 and data == b"1":
+                return Answer(None, after=0.5)
+            return slow.get(why, OK) if world.gateway.process == 1 else OK
+
+        world = World(
+            [
+                function("waits", concurrency=1, order=Order.KEY if why == "order" else None),
+                function("done"),
+            ],
+            [source], behave, retry=SLOWLY, options={"park_after": 60.0},
+            timeouts=Timeouts(call=90.0, cold_start=90.0),
+        )  # fmt: skip
+        async with world.crashing():
+            world.publish(source, b"0", key="k")
+            world.publish(source, b"1", key="k")
+            await world.until(lambda: len(world.gateway.successes()) >= 2)
+            if why == "outage":
+                world.gateway.go_down()
+            await asyncio.sleep(3.0)
+        world.gateway.come_back()
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        assert world.gateway.successes()["done", b"1"] == 1
+
+    run(main())
+
+
 def test_what_comes_from_the_store_takes_no_more_memory_than_a_source_may():
     async def main() -> None:
         world = World(
