@@ -22,17 +22,18 @@ class Keeper:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._works = asyncio.Event()
-        self._works.set()
+        self._works = True
 
     @property
     def works(self) -> bool:
         """Whether the last access was well."""
-        return self._works.is_set()
+        return self._works
 
     async def working(self) -> None:
-        """Wait until the store works."""
-        await self._works.wait()
+        """Wait until the store works; it is asked, since nobody else may have to."""
+        if not self._works:
+            await asyncio.sleep(_WAIT)
+            await self.insist(lambda: self.store.known("", ""))
 
     async def write(self, puts: Sequence[Entry] = (), removes: Sequence[int] = ()) -> list[int]:
         """Like `Store.write`, as often as it takes.
@@ -53,13 +54,13 @@ class Keeper:
                 self.failed(error)
                 await asyncio.sleep(_WAIT)
             else:
-                if not self._works.is_set():
-                    self._works.set()
+                if not self._works:
+                    self._works = True
                     _log.info("the store works again")
                 return result
 
     def failed(self, error: StoreError) -> None:
         """Say it once, and let nothing more be read."""
-        if self._works.is_set():
-            self._works.clear()
+        if self._works:
+            self._works = False
             _log.error("the store fails; nothing is read or settled until it works: %s", error)

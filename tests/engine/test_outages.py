@@ -100,6 +100,33 @@ def test_while_the_store_fails_nothing_is_acked_that_is_not_safe(traits, refuses
     run(main())
 
 
+@pytest.mark.parametrize("refuses", ["everything", "writes"])
+def test_reading_goes_on_soon_after_the_store_works_again_though_nobody_else_uses_it(refuses):
+    """What is to be journalled is refused while it fails; nothing else writes or reads."""
+
+    async def main() -> None:
+        traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, journal=True)
+        world = World([function("a")], [source := MemorySource(traits=traits)])
+        async with world.running():
+            await asyncio.sleep(30.0)
+            if refuses == "writes":
+                world.store.refuses_writes = True
+            else:
+                world.store.fail_with = StoreError("the disk is gone")
+            world.publish(source, b"1")
+            await asyncio.sleep(5.0)
+            assert source.acked == []
+            assert len(source.nacked) <= 12
+            world.store.refuses_writes, world.store.fail_with = False, None
+            await world.until(lambda: source.acked, within=2.0)
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
 def test_a_failing_function_on_an_ordered_stream_does_not_hold_up_its_neighbour():
     """It fails through 20 times `max_in_flight` events; then it gets them all, in order."""
 
