@@ -104,6 +104,7 @@ class Engine:
         if self._stopping.is_set():
             return
         self._stopping.set()
+        self._poke()
         timeouts = self._config.timeouts
         seconds = timeouts.call if timeouts.drain is None else timeouts.drain
         asyncio.get_running_loop().call_later(seconds, self._drain_over.set)
@@ -161,7 +162,7 @@ class Engine:
         driving: list[asyncio.Task[None]] = []
         if self._keeper is not None:
             self._parking = Parking(
-                self._keeper, dispatcher, self.health, stored, clock=self._clock
+                self._keeper, dispatcher, self.health, stored, self._stopping, clock=self._clock
             )
             driving = [
                 asyncio.create_task(self._parking.run(), name="parked events"),

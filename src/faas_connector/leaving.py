@@ -13,6 +13,7 @@ from faas_connector.intake import Intake, Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.keeping import Keeping
 from faas_connector.settling import Settler
+from faas_connector.source import Delivery
 from faas_connector.store import Reason, State
 
 _log = logging.getLogger("faas_connector.delivery")
@@ -89,6 +90,11 @@ class Leaving:
             if tracked.turn is not None:
                 tracked.turn.give_up()
         return left
+
+    async def refuse(self, intake: Intake, delivery: Delivery) -> None:
+        """It came after a stop: give it back, though not in an outage."""
+        if not (intake.by_position or self._gate.is_closed):
+            await delivery.nack()
 
     async def hand_back(self, intake: Intake) -> None:
         """The time of a drain is over: stop all that runs, and give back what can be."""

@@ -40,6 +40,7 @@ class Parking:
         dispatcher: Dispatcher,
         health: FunctionHealth,
         intake: Intake,
+        stopping: asyncio.Event,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -47,6 +48,7 @@ class Parking:
         self._dispatcher = dispatcher
         self._health = health
         self._intake = intake
+        self._stopping = stopping
         self._clock = clock
         self._poked = asyncio.Event()
         self._probes: dict[FunctionName, Tracked] = {}
@@ -57,8 +59,8 @@ class Parking:
         self._poked.set()
 
     async def run(self) -> None:
-        """Deliver what is due, for ever."""
-        while True:
+        """Deliver what is due, until a stop."""
+        while not self._stopping.is_set():
             self._poked.clear()
             begun = await self._begin_due() + await self._begin_probes()
             if begun == 0:
@@ -82,6 +84,8 @@ class Parking:
                 self._clock(), limit=room, held=held, paused=paused, max_bytes=room_bytes
             )
         )
+        if self._stopping.is_set():
+            return 0
         begun = sum(self._begin(entry) is not None for entry in entries)
         size = sum(len(entry.event.data) for entry in entries if entry.event is not None)
         is_cut = len(entries) >= room or size >= room_bytes
@@ -108,7 +112,7 @@ class Parking:
 
     def _begin(self, entry: Entry, *, is_probe: bool = False) -> Tracked | None:
         held = self._dispatcher.keeping.held
-        if entry.id in held or self._may_be_behind(entry):
+        if entry.id in held or self._may_be_behind(entry) or self._stopping.is_set():
             return None
         if entry.event is None:
             held.add(entry.id)

@@ -281,8 +281,7 @@ class Supervisor:
                 # At once: a source that has something at hand would not let anyone else tell it.
                 session.stopping.set()
                 if intake.traits.pausing is not Pausing.CANNOT:
-                    if not intake.by_position:
-                        await delivery.nack()
+                    await dispatcher.leaving.refuse(intake, delivery)
                     continue
             dispatcher.begin(intake, delivery)
             if not intake.has_room:

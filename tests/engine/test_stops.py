@@ -9,8 +9,11 @@ import pytest
 
 from faas_connector.config import Limits, Timeouts
 from faas_connector.contract import Order
+from faas_connector.event import Event
+from faas_connector.names import FunctionName
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.source import Guarantee, Pausing, Settling, SourceTraits
+from faas_connector.store import Entry, State
 from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import FAILING, OK, Answer, always
@@ -269,5 +272,56 @@ def test_a_function_that_vanished_holds_up_no_stop(traits, how):
         world.check()
         world.check_complete()
         world.check_once()
+
+    run(main())
+
+
+def test_in_an_outage_nothing_is_nacked_at_a_stop():
+    async def main() -> None:
+        source = Slow(traits=INDIVIDUAL)
+        world = World(
+            [function("a")], [source],
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=3.0),
+        )  # fmt: skip
+        async with world.running():
+            world.gateway.go_down()
+            for number in range(20):
+                world.publish(source, b"%d" % number)
+            await asyncio.sleep(3.0)
+        assert (world.settled, source.nacked) == ([False], [])
+        world.gateway.come_back()
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+def test_nothing_more_is_taken_from_the_store_during_a_drain():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World(
+            [function("a", "u"), function("b")], [source],
+            lambda name, _data, _call: Answer(after=30.0) if name == "b" else OK,
+            timeouts=Timeouts(call=60.0, cold_start=60.0, drain=60.0),
+        )  # fmt: skip
+        async with world.running() as engine:
+            world.publish(source, b"slow")
+            await world.until(lambda: world.gateway.log)
+            engine.stop()
+            await world.store.write(
+                [
+                    Entry(state=State.PARKED, source="memory", event=Event("u", b"kept"),
+                          function=FunctionName("a"), due=now() + 5.0)
+                ]
+            )  # fmt: skip
+            engine._poke()
+        assert world.settled == [True]
+        assert world.gateway.of("a") == []
+        async with world.running():
+            await world.quiet()
+        assert len(world.gateway.of("a")) == 1
 
     run(main())
