@@ -55,9 +55,12 @@ class LiveSession:
         max_unsettled: int,
         drops: Drops,
         namespaces: tuple[str, ...] = (),
+        *,
+        trial: bool = False,
     ) -> None:
         self.stopping = asyncio.Event()
         self.max_unsettled = max_unsettled
+        self.trial = trial
         self.drop = drops.add
         self._map = topic_map
         self._namespaces = namespaces

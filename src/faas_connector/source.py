@@ -185,6 +185,13 @@ class Session(Protocol):
         """How many deliveries of it may be unsettled; then no more are read."""
         ...
 
+    @property
+    def trial(self) -> bool:
+        """Whether the broker is to be left as it was: nothing is committed or acknowledged, and
+        what is made there goes when the source is closed. So do `check -f` and `--dry-run` open it.
+        """
+        ...
+
     def topics(self) -> frozenset[str]:
         """The topics that functions ask for now, with those of functions that vanished lately."""
         ...

@@ -1,7 +1,10 @@
 """`faas-connector check -f` beside brokers: for each broken set-up it names the cause."""
 
+import asyncio
+
 import nats
 import pytest
+from aiormq.exceptions import ChannelNotFoundEntity
 
 from faas_connector.cli.connection import GatewayFlags
 from faas_connector.cli.connector import connector_of
@@ -9,6 +12,8 @@ from faas_connector.cli.connector_findings import connector_findings
 from faas_connector.settings.file import read_file
 from faas_connector.settings.loading import Given
 from faas_connector.testing import LocalFunction
+from servers.kafka import PASSWORD as KAFKA_PASSWORD
+from servers.kafka import USER as KAFKA_USER
 from servers.nats import NatsServer
 from servers.rabbitmq import PASSWORD, USER
 
@@ -94,6 +99,7 @@ async def test_jetstream(check, server, options, said):
     client = await nats.connect(server.url, user="me", password="s3cret")
     await client.jetstream().add_stream(name="ORDERS", subjects=["open.>"])
     lines = await check(f"jetstream: {of_nats(server, **{'stream': 'ORDERS', **options})}")
+    assert await client.jetstream().consumers_info("ORDERS") == []
     await client.jetstream().delete_stream("ORDERS")
     await client.close()
     assert lines == [] if said is None else said in only(lines)
@@ -121,6 +127,10 @@ async def test_order_is_not_kept_over_replicas(check, server):
 async def test_rabbitmq(check, rabbitmq, options, head, said):
     user = f"url: '{rabbitmq.url}', user: {USER}, password: {PASSWORD}"
     lines = await check(f"rabbitmq: {{{user}, {options}}}", head=head)
+    for queue in ("open.new", "open.news"):
+        async with rabbitmq.channel() as channel:
+            with pytest.raises(ChannelNotFoundEntity):
+                await channel.queue_declare(queue, passive=True)
     assert lines == [] if said is None else said in lines[0]
 
 
@@ -137,8 +147,46 @@ async def test_rabbitmq(check, rabbitmq, options, head, said):
 async def test_kafka(check, kafka, options, said):
     if "open.new" not in await topics(kafka):
         await kafka.create("open.new", partitions=1)
-    lines = await check(f"kafka: {{brokers: ['{kafka.url}'], {options}}}")
+    lines = await check(f"kafka: {{brokers: ['{kafka.url}'], {options}, start: latest}}")
+    assert not await kafka.committed("faas-kafka-queue-workers")
+    assert not await kafka.members("faas-kafka-queue-workers")
     assert lines == [] if said is None else said in lines[0]
+
+
+@pytest.fixture
+async def _no_thread_is_left(_no_task_is_left):
+    """The library computes in the loop's own threads, which last as long as the loop."""
+    yield
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+
+@pytest.mark.usefixtures("_no_thread_is_left")
+@pytest.mark.parametrize(
+    ("topic", "group", "said"),
+    [
+        (["read"], ["read"], None),
+        ([], ["read"], "has no topic closed.new.1 that we may read"),
+        (
+            ["describe"],
+            ["read"],
+            "this user may not read topic closed.new.2; allow it the operation Read",
+        ),
+        (["read"], [], "this user may not read as a member of group closed.3"),
+        (["read"], ["describe"], "this user may not read as a member of group closed.4"),
+    ],
+)
+async def test_kafka_rights(check, kafka, topic, group, said, request):
+    number = request.node.callspec.indices["said"]
+    name, group_name = f"closed.new.{number}", f"closed.{number}"
+    await kafka.create(name, partitions=1)
+    await kafka.restrict("topic", name, *topic)
+    await kafka.restrict("group", group_name, *group)
+    lines = await check(
+        f"kafka: {{brokers: ['{kafka.sasl_url}'], user: {KAFKA_USER}, password: {KAFKA_PASSWORD}, "
+        f"topics: [{name}], group: {group_name}}}",
+        topic=name,
+    )
+    assert lines == [] if said is None else said in only(lines)
 
 
 async def topics(kafka):

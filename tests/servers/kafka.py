@@ -10,6 +10,7 @@ from pathlib import Path
 import aiokafka
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
 from aiokafka.protocol.group import LeaveGroupRequest
 from cryptography.hazmat.primitives import serialization
 
@@ -44,6 +45,9 @@ broker.heartbeat.interval.ms=500
 group.min.session.timeout.ms=500
 auto.create.topics.enable=false
 message.max.bytes=4194304
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+super.users=User:ANONYMOUS
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.sasl.plain.sasl.jaas.config=\
   org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
@@ -81,6 +85,12 @@ def _fetch(maven, folder):
             what = f"Apache Kafka's jars can't be fetched by mvn: {done.stdout[-500:]}"
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
         (Path(work) / "jars").rename(folder)
+
+
+# https://kafka.apache.org/protocol#The_Messages_CreateAcls
+_KINDS = {"topic": 2, "group": 3}
+_OPERATIONS = {"read": 3, "describe": 8}
+_LITERAL = _ALLOW = 3
 
 
 class KafkaServer(Server):
@@ -163,6 +173,30 @@ class KafkaServer(Server):
             yield producer
         finally:
             await producer.stop()
+
+    @asynccontextmanager
+    async def member(self, topic, group):
+        """A member of a group that is another program's; it begins with the oldest record."""
+        member = aiokafka.AIOKafkaConsumer(
+            topic, bootstrap_servers=self.url, group_id=group, enable_auto_commit=False,
+            auto_offset_reset="earliest", max_poll_records=1,
+        )  # fmt: skip
+        await member.start()
+        try:
+            yield member
+        finally:
+            await member.stop()
+
+    async def restrict(self, kind, name, *operations):
+        """Let USER do no more than this with a topic or a group; with others he may do all."""
+        of = _KINDS[kind], name, _LITERAL
+        async with admin(self.url) as client:
+            for who, operation in [("nobody", "read"), *((USER, each) for each in operations)]:
+                rule = *of, f"User:{who}", "*", _OPERATIONS[operation], _ALLOW
+                answer = await client._send_request(CreateAclsRequest(*rule))
+                assert answer.creation_responses[0][0] == 0, answer
+                while not (await client._send_request(DescribeAclsRequest(*rule))).resources:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
 
     async def members(self, group):
         """The ids of a group's members."""

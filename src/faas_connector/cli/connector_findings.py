@@ -38,6 +38,7 @@ class _Session:
 
     wanted: frozenset[str]
     max_unsettled: int = 1
+    trial: bool = True
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def topics(self) -> frozenset[str]:

@@ -18,8 +18,8 @@ from faas_connector.source import Delivery
 async def show_calls(plan: Plan) -> None:
     """Show a line for each event, and one for each call that it would cause.
 
-    Nothing is called or acknowledged: a source that can redeliver does so later. That is why it
-    reads `limits.max_unsettled` events of a source and no more.
+    Nothing is called, acknowledged or committed. A broker may lack what is read until the end;
+    that is why this reads `limits.max_unsettled` events of a source and no more.
     """
     async with Controller(plan.config) as controller, asyncio.TaskGroup() as group:
         say(f"dry run: nothing is called or acknowledged; gateway {plan.config.gateway_url}")
@@ -32,7 +32,9 @@ async def _show(loaded: LoadedSource, controller: Controller) -> None:
     most = controller.config.limits.max_unsettled
     held: list[Delivery] = []
     drops = Drops(source.name, SourceCounts())
-    session = LiveSession(lambda: controller.topic_map, most, drops, loaded.scope.namespaces)
+    session = LiveSession(
+        lambda: controller.topic_map, most, drops, loaded.scope.namespaces, trial=True
+    )
     async with source.open(session) as deliveries:
         async for delivery in deliveries:
             held.append(delivery)

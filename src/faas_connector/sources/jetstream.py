@@ -36,6 +36,7 @@ from faas_connector.sources.nats_consumer import (
     ConsumerConfig,
     DeliverPolicy,
     consumer_of,
+    forget,
 )
 from faas_connector.sources.whole import whole
 
@@ -167,7 +168,7 @@ class JetStreamSource(NatsSettings):
         async with connected(self, session) as (client, inbox):
             finding = consumer_of(
                 client, self.name, self.stream, self.consumer(), create=self.create,
-                domain=self.domain,
+                domain=self.domain, trial=session.trial,
             )  # fmt: skip
             consumer = await whole(finding, f"{self.name}: find the consumer")
             pull = _Pull(client, inbox, consumer, self.batch)
@@ -180,6 +181,7 @@ class JetStreamSource(NatsSettings):
             finally:
                 extending.cancel()
                 await asyncio.wait([extending])
+                await whole(forget(client, consumer, self.domain), f"{self.name}: tidy up")
 
 
 def _time(text: str) -> datetime | None:

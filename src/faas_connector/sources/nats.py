@@ -136,6 +136,8 @@ class _Subscriptions:
     def __init__(self, source: NatsSource, client: Client, inbox: Inbox, session: Session) -> None:
         self._source, self._client = source, client
         self._inbox, self._session = inbox, session
+        # A member of the group would take its events from the others.
+        self._group = "" if session.trial else source.queue_group
         self._live: dict[str, Subscription] = {}
         self._index = _matches.index(())
 
@@ -152,7 +154,7 @@ class _Subscriptions:
         # Where one wildcard takes another's place, there is always one of them.
         for subject in sorted(wanted - self._live.keys()):
             self._live[subject] = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
-                subject, queue=self._source.queue_group, cb=self._taker(subject)
+                subject, queue=self._group, cb=self._taker(subject)
             )
         await self._client.flush()
         self._index = index
@@ -169,7 +171,7 @@ class _Subscriptions:
         async def take(message: Msg) -> None:
             inbox, source = self._inbox, self._source
             # A queue group gets one copy of an event; without it, each subscription that matches.
-            found = () if source.queue_group else self._index.find(message.subject)
+            found = () if self._group else self._index.find(message.subject)
             if found and min(found) != subject:
                 return
             if (

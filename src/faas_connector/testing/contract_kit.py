@@ -84,6 +84,7 @@ class ContractSession:
     """What the suite tells a source."""
 
     max_unsettled = 1000
+    trial = False
 
     def __init__(self, topics: Collection[str]) -> None:
         self.stopping = asyncio.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
@@ -16,12 +16,13 @@ from faas_connector.sources.tls import ssl_context
 from faas_connector.sources.whole import whole
 
 try:
-    _kafka, _conn, _errors, _range, _round_robin, _sticky = (
+    _kafka, _conn, _errors, _group_protocol, _range, _round_robin, _sticky = (
         import_module(f"aiokafka{name}")
         for name in (
             "",
             ".conn",
             ".errors",
+            ".protocol.group",
             ".coordinator.assignors.range",
             ".coordinator.assignors.roundrobin",
             ".coordinator.assignors.sticky.sticky_assignor",
@@ -42,6 +43,10 @@ _ASSIGNORS = {
     Assignment.ROUND_ROBIN: _round_robin.RoundRobinPartitionAssignor,
     Assignment.RANGE: _range.RangePartitionAssignor,
     Assignment.STICKY: _sticky.StickyPartitionAssignor,
+}
+_CLOSED: dict[type[Exception], str] = {
+    _errors.TopicAuthorizationFailedError: "topic",
+    _errors.GroupAuthorizationFailedError: "as a member of group",
 }
 _log = logging.getLogger("faas_connector.source")
 # Seconds in which the library says the same thing once: an outage makes it say so ten times each.
@@ -92,6 +97,31 @@ def consumer_of(kafka: KafkaSettings) -> Any:
         rebalance_timeout_ms=_ms(kafka.rebalance_wait + max(10.0, kafka.session_timeout)),
         partition_assignment_strategy=[_ASSIGNORS[kafka.assignment]],
     )
+
+
+async def partitions_of(consumer: Any, topics: Iterable[str]) -> list[TopicPartition]:
+    """All partitions of topics. Raises KafkaError."""
+    names = list(topics)
+    # The library asks on its own for those only that it has subscribed to.
+    await consumer._client.set_topics(names)  # noqa: SLF001
+    return [
+        TopicPartition(name, number)
+        for name in names
+        for number in consumer.partitions_for_topic(name) or ()
+    ]
+
+
+async def check_group(consumer: Any, group: str) -> None:
+    """Ask whether we might be a member, with a sign of life of one that nobody knows.
+
+    Raises:
+        KafkaError: we may not.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001
+    await coordinator.ensure_coordinator_known()
+    answer = await coordinator._send_req(_group_protocol.HeartbeatRequest(group, -1, ""))  # noqa: SLF001
+    if answer.error_code == _errors.GroupAuthorizationFailedError.errno:
+        raise _errors.GroupAuthorizationFailedError(group)
 
 
 async def commit(consumer: Any, offsets: Mapping[TopicPartition, int]) -> None:
@@ -152,6 +182,11 @@ async def why_not(kafka: KafkaSettings) -> SourceError:
 
 def reason_of(error: Exception) -> str:
     """What the library said, in one line."""
+    for kind, what in _CLOSED.items():
+        if isinstance(error, kind) and error.args:
+            names = error.args[0]
+            named = names if isinstance(names, str) else ", ".join(sorted(names))
+            return f"this user may not read {what} {named}; allow it the operation Read"
     said = " ".join(str(error).split())
     if isinstance(error, KafkaError | OSError) and said:
         return said

@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
 from faas_connector.errors import SourceError
@@ -16,7 +24,9 @@ from faas_connector.sources.kafka.client import (
     RebalancedError,
     Record,
     TopicPartition,
+    check_group,
     commit,
+    partitions_of,
     reason_of,
     register_listener,
 )
@@ -90,6 +100,22 @@ class Reader(AsyncIterator[Delivery]):
         self._polling: asyncio.Task[Batches] | None = None
 
     # Reading
+
+    async def look_at(self, topics: Iterable[str]) -> None:
+        """Read all partitions of topics, from where the group stands, without joining it.
+
+        Raises:
+            SourceError: they can't be read.
+        """
+        try:
+            found = await partitions_of(self.consumer, topics)
+            self.consumer.assign(found)
+            await self.on_partitions_assigned(found)
+            await self.joined(0.0)
+            await check_group(self.consumer, self.group)
+            await self._poll()
+        except KafkaError as error:
+            raise self._failed(reason_of(error)) from None
 
     async def __anext__(self) -> Delivery:
         while not self._session.stopping.is_set():
@@ -262,8 +288,9 @@ class Reader(AsyncIterator[Delivery]):
         if since is not None:
             found = await consumer.offsets_for_times(dict.fromkeys(fresh, since))
             begins |= {tp: at.offset for tp, at in found.items() if at is not None}
-        # Without this, what comes until the first commit would be left out by who reads next.
-        await consumer.commit(begins)
+        if not self._session.trial:
+            # Without this, what comes until the first commit would be left out by who reads next.
+            await consumer.commit(begins)
         return starts | begins
 
 

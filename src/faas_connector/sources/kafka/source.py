@@ -65,7 +65,9 @@ class KafkaSource(KafkaSettings):
         reader = Reader(self, consumer, session, self._event)
         tasks: list[asyncio.Task[None]] = []
         try:
-            await whole(self._start(reader), f"{self.name}: connect", grace=GRACE)
+            await whole(
+                self._start(reader, trial=session.trial), f"{self.name}: connect", grace=GRACE
+            )
             tasks = [
                 asyncio.create_task(reader.pump(), name=f"{self.name}: read"),
                 asyncio.create_task(reader.notice_stop(), name=f"{self.name}: notice the stop"),
@@ -79,7 +81,7 @@ class KafkaSource(KafkaSettings):
             await asyncio.gather(*tasks, return_exceptions=True)
             await leave(consumer)
 
-    async def _start(self, reader: Reader) -> None:
+    async def _start(self, reader: Reader, *, trial: bool) -> None:
         consumer = reader.consumer
         try:
             await consumer.start()
@@ -92,7 +94,12 @@ class KafkaSource(KafkaSettings):
                     f"{self.name}: Kafka at {', '.join(self.brokers)} has no topic "
                     f"{', '.join(missing)} that we may read; create it, or correct topics"
                 )
-        consumer.subscribe(self.topics, self.pattern or None, reader)
+        if trial:
+            matches = re.compile(self.pattern).match
+            found = self.topics or filter(matches, await consumer.topics())
+            await reader.look_at(found)
+        else:
+            consumer.subscribe(self.topics, self.pattern or None, reader)
 
     def _event(self, record: Record) -> Event:
         own: dict[str, str | bytes | None] = {

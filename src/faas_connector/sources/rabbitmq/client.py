@@ -143,45 +143,58 @@ async def _closed(connection: Connection) -> None:
         await asyncio.sleep(0)
 
 
-async def prepared(connection: Connection, source: RabbitMqSettings) -> None:
+async def prepared(connection: Connection, source: RabbitMqSettings, *, trial: bool) -> None:
     """Have every exchange, queue and binding there.
+
+    Args:
+        connection: that is open.
+        source: says which.
+        trial: whether what is made goes with the connection, and what was there stays as it was.
 
     Raises:
         SourceError: one isn't, and can't be declared.
     """
     if source.dead_letter_exchange:
         await _have_exchange(connection, source, source.dead_letter_exchange, create=False)
-    for queue in source.queues:
-        await _have_queue(connection, source, queue)
+    made = [each for each in source.queues if await _have_queue(connection, source, each, trial)]
     for binding in source.bindings:
         exchange, _, key = binding.partition(":")
-        await _have_exchange(connection, source, exchange, create=source.create)
-        for queue in source.queues:
+        await _have_exchange(connection, source, exchange, create=source.create, trial=trial)
+        for queue in made if trial else source.queues:
             async with _channel(connection, source, f"binding {queue} to {binding}") as channel:
                 await channel.queue_bind(queue, exchange, key)
 
 
-async def _have_queue(connection: Connection, source: RabbitMqSettings, queue: str) -> None:
+async def _have_queue(
+    connection: Connection, source: RabbitMqSettings, queue: str, trial: bool
+) -> bool:
+    """Whether it had to be made."""
     what = f"queue {queue}"
     with contextlib.suppress(ChannelNotFoundEntity):
         async with _channel(connection, source, what) as channel:
             await channel.queue_declare(queue, passive=True)
-        return
+        return False
     if not source.create:
         raise SourceError(f"{source.name}: there is no {what}, and create is false")
-    quorum = source.queue_type is QueueType.QUORUM
+    quorum = source.queue_type is QueueType.QUORUM and not trial
     arguments: dict[str, Any] = {"x-queue-type": "quorum"} if quorum else {}
     if quorum and source.delivery_limit is not None:
         arguments["x-delivery-limit"] = source.delivery_limit
     async with _channel(connection, source, what) as channel:
         await channel.queue_declare(
-            queue, durable=source.durable or quorum, auto_delete=source.auto_delete,
-            exclusive=source.exclusive, arguments=arguments,
+            queue, durable=(source.durable or quorum) and not trial, arguments=arguments,
+            auto_delete=source.auto_delete, exclusive=source.exclusive or trial,
         )  # fmt: skip
+    return True
 
 
 async def _have_exchange(
-    connection: Connection, source: RabbitMqSettings, exchange: str, *, create: bool
+    connection: Connection,
+    source: RabbitMqSettings,
+    exchange: str,
+    *,
+    create: bool,
+    trial: bool = False,
 ) -> None:
     what = f"exchange {exchange}"
     with contextlib.suppress(ChannelNotFoundEntity):
@@ -192,7 +205,7 @@ async def _have_exchange(
         raise SourceError(f"{source.name}: there is no {what}; declare it, or correct its name")
     async with _channel(connection, source, what) as channel:
         await channel.exchange_declare(
-            exchange, exchange_type=source.exchange_type.value, durable=True
+            exchange, exchange_type=source.exchange_type.value, durable=True, auto_delete=trial
         )
 
 

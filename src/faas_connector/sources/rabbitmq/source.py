@@ -80,7 +80,7 @@ class RabbitMqSource(RabbitMqSettings):
     async def _begin(
         self, connection: Connection, session: Session, prefetch: int
     ) -> tuple[Consumer, AbstractChannel | None]:
-        await prepared(connection, self)
+        await prepared(connection, self, trial=session.trial)
         dead_letters = await connection.channel() if self.dead_letter_exchange else None
         channel = await connection.channel(publisher_confirms=False)
         host, port = self.address
