@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -46,6 +47,7 @@ class FunctionHealth:
         self._enabled = enabled
         self._failures: dict[FunctionName, int] = {}
         self._paused: dict[FunctionName, _Pause] = {}
+        self._pausing: dict[FunctionName, asyncio.Event] = {}
 
     @property
     def paused(self) -> frozenset[FunctionName]:
@@ -55,6 +57,15 @@ class FunctionHealth:
     def is_paused(self, function: FunctionName) -> bool:
         """Whether only a probe of it may be made."""
         return bool(self._paused) and function in self._paused
+
+    def pausing(self, function: FunctionName) -> asyncio.Event:
+        """Set while it is paused, for those who wait for something else meanwhile."""
+        event = self._pausing.get(function)
+        if event is None:
+            event = self._pausing[function] = asyncio.Event()
+            if self.is_paused(function):
+                event.set()
+        return event
 
     def probes_due(self) -> list[FunctionName]:
         """The paused functions whose probe is due."""
@@ -72,6 +83,7 @@ class FunctionHealth:
         if self._failures:
             self._failures.pop(function, None)
         if self._paused and (pause := self._paused.pop(function, None)) is not None:
+            self._pausing.pop(function, None)
             _log.info(
                 "function %s works again after %.0f s; what was parked for it follows",
                 function, self._clock() - pause.since, extra={"function": str(function)},
@@ -85,6 +97,7 @@ class FunctionHealth:
         if self._enabled and failures >= _FAILURES_BEFORE_PAUSE and function not in self._paused:
             now = self._clock()
             self._paused[function] = _Pause(now, 0, now + _PROBES.wait(1, 1.0))
+            self.pausing(function).set()
             _log.warning(
                 "function %s failed %d times in a row: paused; its events are parked, "
                 "one at a time is tried", function, failures, extra={"function": str(function)},
@@ -94,3 +107,4 @@ class FunctionHealth:
         """It is gone."""
         self._failures.pop(function, None)
         self._paused.pop(function, None)
+        self._pausing.pop(function, None)

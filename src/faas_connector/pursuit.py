@@ -170,18 +170,23 @@ class Pursuit:
                 return decision
             if pending.waits is not None and decision.due - self._clock() > _LONG_WAIT:
                 await pending.waits()
-            if not await self._is_due(decision):
+            if not await self._is_due(function, decision):
                 return decision
 
-    async def _is_due(self, decision: Verdict) -> bool:
-        """Wait until it is; false if a stop comes before, and a function is waited for."""
+    async def _is_due(self, function: FunctionName, decision: Verdict) -> bool:
+        """Wait until it is; false if it is to be parked before.
+
+        So it is when its function is paused, and at a stop where the function can't be found.
+        """
         wait = max(0.0, decision.due - self._clock())
-        if decision.reason is not Reason.ABSENT or self._park_after == math.inf:
+        if self._park_after == math.inf:
             await asyncio.sleep(wait)
             return True
+        is_absent = decision.reason is Reason.ABSENT
+        for_store = self._stopping if is_absent else self._health.pausing(function)
         try:
             async with asyncio.timeout(wait):
-                await self._stopping.wait()
+                await for_store.wait()
         except TimeoutError:
             return True
         return False
