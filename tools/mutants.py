@@ -138,7 +138,73 @@ MUTANTS = (
     ),
     Mutant(
         "a store that fails is believed", "keeper.py",
-        "self.failed(error)\n                await asyncio.sleep(_WAIT)", "return []",
+        "self.failed(error)\n                    await asyncio.sleep(_WAIT)", "return []",
+    ),
+    Mutant(
+        "reading goes on while the store fails", "supervisor.py",
+        "if self._keeper is not None and not self._keeper.works:", "if False:",
+    ),
+    Mutant(
+        "a store that can only be read counts as working", "keeper.py",
+        "(writes or not self._unwritten)", "True",
+    ),
+    Mutant(
+        "a paused function is called for what is new", "pursuit.py",
+        "if self._health.is_paused(function) and not pending.is_probe:", "if False:",
+    ),
+    Mutant(
+        "several probes of a function run at a time", "parking.py",
+        "if function in self._probes:", "if False:",
+    ),
+    Mutant(
+        "what waits for a place is called though its function is paused", "pursuit.py",
+        "if self._obstacle(pending) is not None:\n                    invoker",
+        "if False:\n                    invoker",
+    ),
+    Mutant(
+        "what waits when its function is paused holds up its neighbours", "health.py",
+        "self.pausing(function).set()", "pass",
+    ),
+    Mutant(
+        "what has to wait long stays in memory", "pursuit.py",
+        "return wait > self._park_after or self._obstacle(pending) is not None", "return False",
+    ),
+    Mutant(
+        "a stop waits for a function that vanished", "pursuit.py",
+        "is_absent = decision.reason is Reason.ABSENT", "is_absent = False",
+    ),
+    Mutant(
+        "who was not heard of yet counts as gone", "pursuit.py",
+        "if not self._may_return(function):", "if not self._map().is_missing(function):",
+    ),
+    Mutant(
+        "a function that turns asynchronous loses its policy", "pursuit.py",
+        "self._invoker.terms(function, pending.mode).retry.decide(",
+        "self._invoker.terms(function).retry.decide(",
+    ),
+    Mutant(
+        "a queue that is not there is a verdict", "pursuit.py",
+        "if outcome.kind is Kind.NO_QUEUE:", "if False:",
+    ),
+    Mutant(
+        "reading goes on though there is no queue", "supervisor.py",
+        "if self._pursuit.is_without_queue:", "if False:",
+    ),
+    Mutant(
+        "a gateway that is back is noticed late", "gate.py",
+        "_INTERVAL = 1.0", "_INTERVAL = 3.0",
+    ),
+    Mutant(
+        "probes of a gateway that hangs pile up", "engine.py",
+        "timeout=min(_PROBE_TIMEOUT, config.timeouts.system)", "timeout=1000.0",
+    ),
+    Mutant(
+        "what comes at a stop is nacked in an outage", "leaving.py",
+        "if not (intake.by_position or self._gate.is_closed):", "if not intake.by_position:",
+    ),
+    Mutant(
+        "parked events are begun in a drain", "parking.py",
+        "while not self._stopping.is_set():", "while True:",
     ),
 )  # fmt: skip
 

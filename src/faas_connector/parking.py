@@ -143,5 +143,5 @@ class Parking:
     async def forget_verdicts(self) -> None:
         """Remove verdicts whose time is over, now and then, for ever."""
         while True:
-            await self._keeper.insist(lambda: self._keeper.store.forget(self._clock()))
+            await self._keeper.insist(lambda: self._keeper.store.forget(self._clock()), writes=True)
             await asyncio.sleep(_FORGET_INTERVAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 
 import pytest
 
@@ -109,6 +110,32 @@ def test_while_the_store_fails_nothing_is_acked_that_is_not_safe(traits, refuses
         world.check()
         world.check_complete()
         world.check_once()
+
+    run(main())
+
+
+@BOTH
+def test_while_the_store_fails_nothing_more_is_read_and_that_is_said_once(traits, caplog):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World([function("a")], [source], always(Answer(400)))
+        async with world.running():
+            logging.getLogger("faas_connector").propagate = True
+            caplog.set_level(logging.INFO, "faas_connector.store")
+            await asyncio.sleep(1.0)
+            world.store.refuses_writes = True
+            load = asyncio.create_task(stream(world, source, 300, 30.0), name=f"{SCENARIO}: load")
+            await asyncio.sleep(29.0)
+            assert (source.acked, world.dead()) == ([], set())
+            assert len(source.unsettled) < 5
+            world.store.refuses_writes = False
+            await load
+            await world.until(lambda: len(source.acked) == 300)
+            assert len(world.dead()) == 300
+        said = [each.message for each in caplog.records if "the store" in each.message]
+        what = "nothing is read or settled until it works: no space left on the disk"
+        assert said == [f"the store fails; {what}", "the store works again"]
+        world.check()
 
     run(main())
 
