@@ -27,7 +27,7 @@ from faas_connector.planning import from_outside
 from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict, patiently
 from faas_connector.settling import Settler
 from faas_connector.source import Delivery
-from faas_connector.store import Entry, Reason
+from faas_connector.store import Entry, Reason, State
 from faas_connector.topic_map import TopicMap
 
 _log = logging.getLogger("faas_connector.delivery")
@@ -170,6 +170,7 @@ class Dispatcher:
         intake.take(tracked)
         if entry.function is None:
             tracked.entry_id = entry.id
+            tracked.is_held = entry.state is State.PARKED and entry.ordered
             self._match(tracked)
             self._start(tracked, self._deliver(tracked))
             return tracked
@@ -305,6 +306,7 @@ class Dispatcher:
         await self.settler.settle(tracked)
         if tracked.entry_id:
             self.keeping.held.discard(tracked.entry_id)
+            self.keeping.is_held_no_more(tracked)
 
     async def _deliver_to_all(self, tracked: Tracked) -> bool:
         """Whether each function has a verdict that is safe; else it stays as it is."""
@@ -318,6 +320,8 @@ class Dispatcher:
             if (settled := await self._unmatched(tracked)) is not None:
                 return settled
             self._match(tracked)
+        if tracked.tickets and self.keeping.is_behind_held(tracked):
+            return await self.keeping.hold(tracked, 0.0)
         self.keeping.sources[tracked.source].matched += 1
         functions = tracked.functions
         if known:

@@ -72,6 +72,7 @@ def whole_entry(
         position=position if is_of_broker(position) else None,
         function=tracked.delivery.function,
         event=tracked.event,
+        ordered=state is State.PARKED and tracked.event.key is not None,
         due=due,
         reason=reason,
         what=what,

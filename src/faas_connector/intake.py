@@ -51,6 +51,8 @@ class Tracked(msgspec.Struct, eq=False):
     """Its entry in the store, for all functions that match."""
     remembers: bool = False
     """Whether successes are to be written down as they come."""
+    is_held: bool = False
+    """Whether that entry counts among the parked ones of its key."""
     is_journalled: bool = False
     """Whether it is in the journal, and being delivered from memory."""
     is_told: bool = False

@@ -21,7 +21,7 @@ from faas_connector.names import FunctionName
 from faas_connector.outcome import Kind, Outcome
 from faas_connector.pursuit import Fate, Pending, Verdict
 from faas_connector.settling import Settler
-from faas_connector.store import Reason, State
+from faas_connector.store import WHOEVER_ASKS, Reason, State
 
 _log = logging.getLogger("faas_connector.delivery")
 
@@ -241,8 +241,23 @@ class Keeping:
         entry = whole_entry(tracked, State.PARKED, Reason.HELD, due=now + seconds, now=now)
         await self._keeper.write([entry])
         self.counts.parked += 1
+        if (key := tracked.event.key) is not None:
+            if not tracked.is_held:
+                self.keys.add(WHOEVER_ASKS, key)
+            self.returned.add((WHOEVER_ASKS, key))
         self.parked()
         return self._is_to_be_settled(tracked)
+
+    def is_behind_held(self, tracked: Tracked) -> bool:
+        """Whether an earlier event of its key is in the store for whoever asks, and it is not."""
+        key = tracked.event.key
+        return key is not None and not tracked.is_held and self.keys.holds(WHOEVER_ASKS, key)
+
+    def is_held_no_more(self, tracked: Tracked) -> None:
+        """Its entry, for whoever asks, is gone."""
+        if tracked.is_held and tracked.event.key is not None:
+            tracked.is_held = False
+            self.keys.add(WHOEVER_ASKS, tracked.event.key, -1)
 
     async def settle_unmatched(self, tracked: Tracked) -> bool:
         """Nobody asks for it: do what the policy says; whether its source is still to be told."""
@@ -253,6 +268,7 @@ class Keeping:
             return True
         entry = whole_entry(tracked, State.DEAD, Reason.UNMATCHED, now=self._clock())
         await self._keeper.write([entry])
+        self.is_held_no_more(tracked)
         self.counts.dead_lettered += 1
         _log.error(
             "dead letter: no function asks for the topic of an event of %s", tracked.source,

@@ -14,7 +14,7 @@ from faas_connector.health import FunctionHealth
 from faas_connector.intake import Intake, Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.names import FunctionName
-from faas_connector.store import Entry, State
+from faas_connector.store import WHOEVER_ASKS, Entry, State
 
 _log = logging.getLogger("faas_connector.store")
 
@@ -24,10 +24,9 @@ _MOST_IN_HAND = 512
 _LEAST_TAKEN = 64
 # Seconds between two looks, though nothing seems due: clocks are set, verdicts expire.
 _LONGEST_SLEEP = 60.0
-# Seconds before a look that brought nothing new is repeated.
-_SHORTEST_SLEEP = 0.05
-# The same while a function is paused.
-_PROBE_SLEEP = 1.0
+# Seconds before a look that brought nothing new is repeated, though something should be due: twice
+# as many each time, up to the longest, which holds while a function is paused, too.
+_SHORTEST_SLEEP, _PROBE_SLEEP = 0.05, 1.0
 _FORGET_INTERVAL = 3600.0
 
 
@@ -60,11 +59,15 @@ class Parking:
 
     async def run(self) -> None:
         """Deliver what is due, until a stop."""
+        shortest = _SHORTEST_SLEEP
         while not self._stopping.is_set():
             self._poked.clear()
             begun = await self._begin_due() + await self._begin_probes()
-            if begun == 0:
-                await self._sleep()
+            if begun:
+                shortest = _SHORTEST_SLEEP
+            else:
+                await self._sleep(shortest)
+                shortest = min(2 * shortest, _PROBE_SLEEP)
 
     async def _begin_due(self) -> int:
         room = _MOST_IN_HAND - self._intake.unsettled
@@ -122,18 +125,18 @@ class Parking:
 
     def _may_be_behind(self, entry: Entry) -> bool:
         """Whether one ahead of it went back to the store after this one was found to be due."""
-        event, function, returned = entry.event, entry.function, self._dispatcher.keeping.returned
+        event, returned = entry.event, self._dispatcher.keeping.returned
         if not returned or not entry.ordered or event is None or event.key is None:
             return False
-        return function is not None and (function, event.key) in returned
+        return (entry.function or WHOEVER_ASKS, event.key) in returned
 
-    async def _sleep(self) -> None:
+    async def _sleep(self, shortest: float) -> None:
         """Wait until something may be due."""
         paused, store = self._health.paused, self._keeper.store
         due = await self._keeper.insist(lambda: store.next_due(paused=paused))
         wait = _LONGEST_SLEEP
         if due is not None:
-            wait = min(wait, max(_SHORTEST_SLEEP, due - self._clock()))
+            wait = min(wait, max(shortest, due - self._clock()))
         if paused:
             wait = min(wait, _PROBE_SLEEP)
         with contextlib.suppress(TimeoutError):

@@ -57,6 +57,8 @@ class Reason(enum.Enum):
 
 ONCE = "once/"
 """What the position begins with under which a key is remembered."""
+WHOEVER_ASKS = FunctionName("")
+"""What stands for the function of an entry that is for all that match."""
 MAX_ANSWER_BYTES = 4096
 """Bytes of an answer that are kept with an entry."""
 
@@ -78,7 +80,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     event: Event | None
     """None for a verdict, and for what can't be decoded (see `damage`)."""
     ordered: bool = False
-    """Whether it waits for earlier entries of the same function and key."""
+    """Whether it waits for earlier entries of the same function (or of none) and key."""
     call_id: str = ""
     """The `X-Call-Id` of its calls; empty where there was none yet."""
     due: float = 0.0
@@ -290,7 +292,7 @@ class Store(Protocol):
         ...
 
     async def chains(self) -> list[tuple[FunctionName, str, int]]:
-        """How many ordered entries are parked: (function, key, count)."""
+        """How many ordered entries are parked: (function or `WHOEVER_ASKS`, key, count)."""
         ...
 
     async def select(self, query: Query) -> list[Entry]:

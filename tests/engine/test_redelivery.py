@@ -16,7 +16,7 @@ from faas_connector.store import Entry, State
 from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import OK, Answer, always
-from .loop import run
+from .loop import EPOCH, run
 from .world import World, function
 
 INDIVIDUAL = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
@@ -119,6 +119,37 @@ def test_what_was_held_for_whoever_would_ask_is_not_repeated_when_it_comes_again
     run(main())
 
 
+@BOTH
+@pytest.mark.parametrize("crashes", [False, True], ids=["one run", "two runs"])
+def test_what_was_held_of_a_key_goes_before_what_comes_when_somebody_asks(traits, crashes):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World([function("other", "u")], [source], options={"unmatched": Unmatched.HOLD})
+        late = function("late", order=Order.KEY)
+
+        async def publish(first: int, count: int, apart: float) -> None:
+            for number in range(first, first + count):
+                world.publish(source, b"%d" % number, key="k")
+                world.wanted[b"%d" % number] = ("late",)
+                await asyncio.sleep(apart)
+
+        async with world.crashing() if crashes else world.running() as engine:
+            await publish(0, 20, 3.0)
+            if not crashes:
+                world.builder.add(late)
+                await publish(20, 100, 0.3)
+                await world.quiet()
+        if crashes:
+            world.builder.add(late)
+            async with world.running() as engine:
+                await publish(20, 100, 0.3)
+                await world.quiet()
+        check_all(world)
+        assert engine.dispatcher.keeping.keys._counts == {}
+
+    run(main())
+
+
 @pytest.mark.parametrize("why", ["backoff", "outage", "order", "place"])
 def test_a_success_is_not_repeated_after_a_crash_when_the_other_function_waits_long(why):
     """It is written down once one of the functions waits for more than a second."""
@@ -155,6 +186,37 @@ def test_a_success_is_not_repeated_after_a_crash_when_the_other_function_waits_l
         world.check()
         world.check_complete()
         assert world.gateway.successes()["done", b"1"] == 1
+
+    run(main())
+
+
+def test_a_store_is_not_asked_all_the_time_for_what_is_due_behind_something_that_is_not():
+    async def main() -> None:
+        world = World([function("a", order=Order.KEY)], [MemorySource()])
+        looks = 0
+        due = world.store.due
+
+        async def counted(*given, **which):
+            nonlocal looks
+            looks += 1
+            return await due(*given, **which)
+
+        async def next_due(**_which) -> float:
+            return 0.0  # as a store may say that doesn't know who is behind whom
+
+        world.store.due, world.store.next_due = counted, next_due
+        event = Event("t", b"x", key="k")
+        await world.store.write(
+            [
+                Entry(state=State.PARKED, source="memory", function=FunctionName("a"), event=event,
+                      ordered=True, due=at)
+                for at in (EPOCH + 30.0, 0.0)
+            ]
+        )  # fmt: skip
+        async with world.running():
+            await asyncio.sleep(29.0)
+            assert looks < 40
+            await world.until(lambda: len(world.gateway.log) == 2, within=2.2)
 
     run(main())
 

@@ -10,6 +10,7 @@ import msgspec
 from faas_connector.errors import StoreError, StoreFullError
 from faas_connector.names import FunctionName
 from faas_connector.store import (
+    WHOEVER_ASKS,
     Entry,
     Query,
     State,
@@ -229,8 +230,8 @@ def _size(entry: Entry | None) -> int:
 
 def _chain(entry: Entry) -> tuple[FunctionName, str] | None:
     """The function and key whose order a parked entry keeps."""
-    if entry.state is not State.PARKED or not entry.ordered or entry.function is None:
+    if entry.state is not State.PARKED or not entry.ordered:
         return None
     if entry.event is None or entry.event.key is None:
         return None
-    return entry.function, entry.event.key
+    return entry.function or WHOEVER_ASKS, entry.event.key

@@ -363,7 +363,7 @@ class SqliteStore:
         rows = await self._do(
             lambda connection: connection.execute(
                 "SELECT name, namespace, key, count(*) FROM entries"
-                " WHERE state = 1 AND ordered = 1 AND key IS NOT NULL AND name <> ''"
+                " WHERE state = 1 AND ordered = 1 AND key IS NOT NULL"
                 " GROUP BY name, namespace, key"
             ).fetchall()
         )

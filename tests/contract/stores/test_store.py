@@ -200,6 +200,19 @@ async def test_an_ordered_entry_waits_for_earlier_ones_of_its_key(store):
     assert sorted(await store.chains()) == [(ONE, "k", 2), (ONE, "l", 1), (TWO, "k", 1)]
 
 
+async def test_what_is_for_whoever_asks_has_an_order_of_its_own(store):
+    head, behind, other = await store.write(
+        [
+            parked(None, key="k", due=20.0),
+            parked(None, key="k", due=0.0),
+            parked(key="k", due=0.0),
+        ]
+    )
+    assert ids(await store.due(10.0, limit=9)) == [other]
+    assert ids(await store.due(20.0, limit=9)) == [head, behind, other]
+    assert sorted(await store.chains()) == [(FunctionName(""), "k", 2), (ONE, "k", 1)]
+
+
 async def test_queries(store):
     numbers = await store.write(
         [
