@@ -63,7 +63,7 @@ MAX_ANSWER_BYTES = 4096
 """Bytes of an answer that are kept with an entry."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event for one function, or for all that match (`function` is None), and how it stands.
 
     Times are seconds since the epoch.

@@ -23,13 +23,10 @@ STATES = {
 }
 _STATES = {number: state for state, number in STATES.items()}
 
-JOURNAL_COLUMNS = "id, size, source, position, topic, key, first, last, rest, head, data"
 COLUMNS = (
     "id, state, size, source, position, name, namespace, topic, key, ordered, due, reason, "
     "first, last, rest, head, data"
 )
-KEPT_COLUMNS = "state, source, position, name, namespace, ordered, due, reason, first, last, rest"
-"""What changes where the stored event can't be decoded, and stays."""
 
 
 class _Rest(msgspec.Struct, frozen=True, array_like=True):
@@ -68,29 +65,15 @@ class Row:
         self.size = len(head) + len(data) if head is not None and data is not None else 0
         self.chain: Chain | None = None
         position = None if entry.position is None else text(entry.position)
-        body = (entry.first, entry.last, _rest(entry), head, data)
-        self.values: tuple[Value, ...]
-        """All columns but the id: those of JOURNAL_COLUMNS, or of COLUMNS."""
-        if _is_plain_journal(entry):
-            self.values = (self.size, text(entry.source), position, topic, key, *body)
-            return
         name, namespace = function or ("", "")
         if entry.ordered and state is State.PARKED and name and key is not None:
             self.chain = (name, namespace, key)
-        self.values = (
+        self.values: tuple[Value, ...] = (
             self.state, self.size, text(entry.source), position, name, namespace, topic, key,
-            entry.ordered, entry.due, entry.reason and entry.reason.value, *body,
+            entry.ordered, entry.due, entry.reason and entry.reason.value, entry.first, entry.last,
+            _rest(entry), head, data,
         )  # fmt: skip
-
-    @property
-    def is_plain_journal(self) -> bool:
-        """Whether `values` are those of JOURNAL_COLUMNS: what is accepted at a high rate."""
-        return len(self.values) == _JOURNAL_VALUES
-
-    @property
-    def kept(self) -> list[Value]:
-        """The values of KEPT_COLUMNS."""
-        return [self.values[index] for index in _KEPT_INDEXES]
+        """All columns but the id."""
 
 
 class Removal:
@@ -100,21 +83,6 @@ class Removal:
 
     def __init__(self, ids: Sequence[int]) -> None:
         self.ids = ids
-
-
-_KEPT_INDEXES = [COLUMNS.split(", ").index(column) - 1 for column in KEPT_COLUMNS.split(", ")]
-_JOURNAL_VALUES = JOURNAL_COLUMNS.count(",")
-
-
-def _is_plain_journal(entry: Entry) -> bool:
-    return (
-        entry.state is State.JOURNAL
-        and entry.function is None
-        and entry.reason is None
-        and not entry.ordered
-        and entry.due == 0.0
-        and entry.damage == ""
-    )
 
 
 def _rest(entry: Entry) -> bytes | None:

@@ -55,7 +55,23 @@ CREATE INDEX parked_by_due ON entries (name, namespace, due) WHERE state = 1;
 CREATE INDEX parked_by_id ON entries (name, namespace, id, due, ordered) WHERE state = 1;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+# Journal entries as they are accepted, many to a row. What changes stands apart from the events.
+_VERSION_3 = """
+CREATE TABLE packs (
+    id INTEGER PRIMARY KEY,             -- of its first entry; a multiple of 64
+    left INTEGER NOT NULL,              -- bits: the entries that are not done with
+    count INTEGER NOT NULL,             -- of them
+    size INTEGER NOT NULL               -- what they count towards the limit
+);
+CREATE TABLE packed (
+    id INTEGER PRIMARY KEY,             -- of its pack
+    records BLOB NOT NULL               -- MessagePack; all entries, done with or not
+);
+INSERT INTO sqlite_sequence (name, seq)
+    SELECT 'entries', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'entries');
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 """The step to each version from the one before; the first begins with nothing."""
 
 # SQLite's file format, 1.2: page size at 16, user version at 60, application id at 68.
@@ -83,7 +99,7 @@ def create(path: Path) -> None:
     os.close(descriptor)
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
         # Larger than the usual 4096: fewer pages per group of events.
-        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("PRAGMA page_size = 16384")
         _migrate(connection, 0)
         connection.execute("PRAGMA journal_mode = WAL")
     new.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sqlite3
@@ -9,25 +10,34 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from itertools import chain, groupby
-from operator import itemgetter
+from heapq import merge
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from faas_connector.errors import ConnectorError, StoreFullError
 from faas_connector.names import FunctionName
-from faas_connector.store import ONCE, Entry, Query, StoreCounts, once_entry, within
-from faas_connector.stores import schema
+from faas_connector.store import (
+    ONCE,
+    Entry,
+    Query,
+    State,
+    StoreCounts,
+    finished,
+    fits,
+    once_entry,
+    within,
+)
+from faas_connector.stores import packs, schema
 from faas_connector.stores.codec import string, text
 from faas_connector.stores.folder import DATABASE, default_folder, prepare, run_lock
+from faas_connector.stores.records import is_packable
 from faas_connector.stores.rows import (
     COLUMNS,
-    JOURNAL_COLUMNS,
     STATES,
     Removal,
     Row,
-    Value,
     entry_of,
 )
 from faas_connector.stores.thread import StoreThread, Work
@@ -37,32 +47,10 @@ _T = TypeVar("_T")
 _GIB = 1024**3
 
 
-def _insert(columns: str) -> str:
-    marks = ", ".join("?" * (columns.count(",") + 1))
-    return f"INSERT OR REPLACE INTO entries ({columns}) VALUES ({marks})"  # noqa: S608 - constants
-
-
-_INSERT, _INSERT_JOURNAL = _insert(COLUMNS), _insert(JOURNAL_COLUMNS)
-# Journal entries that one statement puts; few sizes, so that all of them stay prepared.
-_TOGETHER = (256, 64, 8, 1)
-_NEW = tuple(JOURNAL_COLUMNS.split(", ")[1:])
-# Left out where none has a value, since Python's sqlite3 takes its time over each None.
-_OFTEN_EMPTY = ("position", "key", "rest")
-_FILLED = tuple(column for column in _NEW if column not in _OFTEN_EMPTY)
-_empty_of = itemgetter(*(_NEW.index(column) for column in _OFTEN_EMPTY))
-_filled_of = itemgetter(*(_NEW.index(column) for column in _FILLED))
-
-
-def _insert_many(columns: Sequence[str], size: int) -> str:
-    marks = f"({', '.join('?' * len(columns))})"
-    return f"INSERT INTO entries ({', '.join(columns)}) VALUES {', '.join([marks] * size)}"  # noqa: S608 - constants
-
-
-_INSERT_MANY = {
-    (columns, size): _insert_many(columns, size)
-    for columns in (_NEW, _FILLED)
-    for size in _TOGETHER
-}
+_INSERT = (
+    f"INSERT OR REPLACE INTO entries ({COLUMNS}) "  # noqa: S608 - constants
+    f"VALUES ({', '.join('?' * (COLUMNS.count(',') + 1))})"
+)
 _STANDING = ("state", "source", "position", "name", "namespace", "ordered", "due", "reason",
              "first", "last", "rest")  # fmt: skip
 _UPDATE = f"UPDATE entries SET {', '.join(f'{each} = ?' for each in _STANDING)} WHERE id = ?"  # noqa: S608 - constants
@@ -74,6 +62,7 @@ _FINISH = f"""
 """  # noqa: S608 - constants
 # Each from an index that holds nothing else: the events themselves are not read.
 _COUNTS = f"SELECT {', '.join(f'(SELECT count(*) FROM entries WHERE state = {each})' for each in range(4))}"  # noqa: E501, S608 - constants
+_OTHERS = "SELECT id FROM claims WHERE until > ? AND owner <> ?"
 _CLAIM = "INSERT OR REPLACE INTO claims SELECT value, ?, ? FROM json_each(?)"
 _TEXT = "CAST(? AS TEXT)"
 _BY_DUE = "FROM entries INDEXED BY parked_by_due WHERE state = 1"
@@ -170,9 +159,10 @@ class SqliteStore:
 
     def _opened(self, connection: sqlite3.Connection) -> None:
         """Count what is kept up to date from here on; in the thread."""
-        self._journal_bytes = connection.execute(
+        (size,) = connection.execute(
             "SELECT coalesce(sum(size), 0) FROM entries WHERE state = 0"
-        ).fetchone()[0]
+        ).fetchone()
+        self._journal_bytes = size + packs.totals(connection)[1]
         self._has_verdicts = bool(
             connection.execute(
                 "SELECT EXISTS (SELECT 1 FROM entries WHERE position IS NOT NULL AND state <> 0)"
@@ -180,7 +170,7 @@ class SqliteStore:
         )
 
     @overload
-    def _do(self, work: Row) -> Awaitable[int]: ...
+    def _do(self, work: Entry) -> Awaitable[int]: ...
 
     @overload
     def _do(self, work: Removal) -> Awaitable[list[int]]: ...
@@ -202,33 +192,39 @@ class SqliteStore:
 
     async def write(self, puts: Sequence[Entry] = (), removes: Sequence[int] = ()) -> list[int]:
         """Put and remove entries, all or none; see `Store.write`."""
-        rows = [Row(entry) for entry in puts]
-        if not rows:
+        if not puts:
             return await self._do(Removal(removes)) if removes else []
-        if len(rows) == 1 and not removes and rows[0].is_plain_journal and not rows[0].id:
-            return [await self._do(rows[0])]
+        if len(puts) == 1 and not removes and is_packable(puts[0]):
+            return [await self._do(puts[0])]
+        rows = [Row(entry) for entry in puts]
         return await self._do(lambda connection: self._write(connection, rows, removes))
 
     def _append(
-        self, connection: sqlite3.Connection, rows: Sequence[Row]
-    ) -> list[int | StoreFullError]:
-        """Put new journal entries; the id of each, or why it is refused. In the thread."""
-        results = list[int | StoreFullError]()
-        fitting = list[Row]()
-        for row in rows:
-            grown = self._journal_bytes + row.size
-            if row.size and grown > self._max_journal_bytes:
-                results.append(self._is_full(grown))
-            else:
-                self._journal_bytes = grown
-                fitting.append(row)
-                results.append(0)
-        ids = iter(_insert_all(connection, fitting))
-        return [next(ids) if result == 0 else result for result in results]
+        self, connection: sqlite3.Connection, entries: Sequence[Entry]
+    ) -> Sequence[int | StoreFullError]:
+        """Put packable entries; the id of each, or why it is refused. In the thread."""
+        if len(entries) >= packs.LEAST:
+            with contextlib.suppress(UnicodeEncodeError):
+                new = packs.packs_of(entries)
+                if self._has_room(sum(len(records) for _, records in new)):
+                    return packs.put(connection, new)
+        return [self._append_one(connection, entry) for entry in entries]
 
-    def _is_full(self, grown: int) -> StoreFullError:
+    def _append_one(self, connection: sqlite3.Connection, entry: Entry) -> int | StoreFullError:
+        row = Row(entry)
+        return _put(connection, row) if self._has_room(row.size) else self._is_full()
+
+    def _has_room(self, size: int) -> bool:
+        """Whether the journal has room for so many bytes, which are then taken."""
+        grown = self._journal_bytes + size
+        if size and grown > self._max_journal_bytes:
+            return False
+        self._journal_bytes = grown
+        return True
+
+    def _is_full(self) -> StoreFullError:
         return StoreFullError(
-            f"the journal in {self.folder} would hold {grown} bytes and may hold "
+            f"the journal in {self.folder} holds {self._journal_bytes} bytes and may hold "
             f"{self._max_journal_bytes}: it takes events again when others are settled, or raise "
             "max_journal_bytes"
         )
@@ -238,21 +234,31 @@ class SqliteStore:
     ) -> list[int]:
         grown = sum(row.size for row in rows if row.state == schema.JOURNAL)
         if grown and self._journal_bytes + grown > self._max_journal_bytes:
-            raise self._is_full(self._journal_bytes + grown)
+            raise self._is_full()
         self._remove(connection, removes)
         replaced = [row.id for row in rows if row.id]
-        freed = _journal_size(connection, replaced)
+        self._journal_bytes -= _journal_size(connection, replaced)
+        if replaced:
+            for row in rows:
+                if row.keeps_event:
+                    packs.unpack_damaged(connection, row.id)
+            freed, _ = packs.remove(connection, replaced)
+            self._journal_bytes -= freed
         ids = [_put(connection, row) for row in rows]
         _unclaim(connection, replaced)
-        self._journal_bytes += grown - freed
+        self._journal_bytes += grown
         self._has_verdicts = self._has_verdicts or any(row.is_verdict for row in rows)
         return ids
 
     def _remove(self, connection: sqlite3.Connection, ids: Sequence[int]) -> None:
-        if ids:
-            self._journal_bytes -= _journal_size(connection, ids)
-            connection.execute(f"DELETE FROM entries WHERE id IN {_IDS}", (json.dumps(ids),))  # noqa: S608 - constants
-            _unclaim(connection, ids)
+        if not ids:
+            return
+        freed, others = packs.remove(connection, ids)
+        self._journal_bytes -= freed
+        if others:
+            self._journal_bytes -= _journal_size(connection, others)
+            connection.execute(f"DELETE FROM entries WHERE id IN {_IDS}", (json.dumps(others),))  # noqa: S608 - constants
+        _unclaim(connection, ids)
 
     async def write_once(self, entry: Entry, key: str, *, now: float, until: float) -> int | None:
         """Put a new entry, unless its source has this key; see `Store.write_once`."""
@@ -281,10 +287,13 @@ class SqliteStore:
         def finish(connection: sqlite3.Connection) -> None:
             self._write(connection, rows, removes)
             if ids:
-                freed = _journal_size(connection, ids)
+                self._journal_bytes -= _journal_size(connection, ids)
+                journalled = packs.find(connection, ids)
+                if journalled:
+                    done = [Row(finished(entry, until)) for entry in journalled]
+                    self._write(connection, done, ())
                 connection.execute(_FINISH, (until, asked))
                 _unclaim(connection, ids)
-                self._journal_bytes -= freed
                 self._has_verdicts = True
 
         await self._do(finish)
@@ -318,17 +327,15 @@ class SqliteStore:
         max_bytes: float = math.inf,
     ) -> list[Entry]:
         """JOURNAL entries, then PARKED ones that are due; see `Store.due`."""
-        in_hand = json.dumps(list(held))
+        ours = frozenset(held)
+        in_hand = json.dumps([*ours])
 
         def find(connection: sqlite3.Connection) -> list[Entry]:
             found = list[Entry]()
             if only is None:
-                journal = _each(
-                    connection,
-                    f"state = 0 AND id NOT IN {_IDS} ORDER BY id LIMIT ?",
-                    (in_hand, limit),
-                )
-                found = within(journal, max_bytes)
+                alone = _each(connection, f"state = 0 AND id NOT IN {_IDS} ORDER BY id", (in_hand,))
+                journal = merge(alone, packs.read(connection, but=ours), key=_id_of)
+                found = within(islice(journal, limit), max_bytes)
             left = max_bytes - sum(len(each.event.data) for each in found if each.event)
             if len(found) < limit and left > 0:
                 asked = [_raw(only)] if only else _parked_functions(connection, paused, until=now)
@@ -376,16 +383,24 @@ class SqliteStore:
         """The entries that fit, in the order of their ids; ask for many in parts (`limit`)."""
         where, values = _condition(query)
         limit = -1 if query.limit is None else query.limit
-        order = " ORDER BY id LIMIT ?"
-        return await self._do(
-            lambda connection: _entries(connection, where + order, (*values, limit))
-        )
+
+        def find(connection: sqlite3.Connection) -> list[Entry]:
+            found = _entries(connection, f"{where} ORDER BY id LIMIT ?", (*values, limit))
+            if query.state is State.JOURNAL:
+                return _with_packed(connection, query, found)
+            return found
+
+        return await self._do(find)
 
     async def counts(self) -> StoreCounts:
         """How much there is."""
-        counted = await self._do(lambda connection: connection.execute(_COUNTS).fetchone())
+
+        def count(connection: sqlite3.Connection) -> tuple[tuple[int, ...], int]:
+            return connection.execute(_COUNTS).fetchone(), packs.totals(connection)[0]
+
+        counted, packed = await self._do(count)
         return StoreCounts(
-            journal=counted[schema.JOURNAL],
+            journal=counted[schema.JOURNAL] + packed,
             journal_bytes=self._journal_bytes,
             parked=counted[schema.PARKED],
             dead=counted[schema.DEAD],
@@ -401,12 +416,14 @@ class SqliteStore:
         now = time.time()
 
         def take(connection: sqlite3.Connection) -> list[Entry]:
-            others = "SELECT id FROM claims WHERE until > ? AND owner <> ?"
             found = _entries(
                 connection,
-                f"{where} AND id NOT IN ({others}) ORDER BY id LIMIT ?",
+                f"{where} AND id NOT IN ({_OTHERS}) ORDER BY id LIMIT ?",
                 (*values, now, self._owner, limit),
             )
+            if query.state is State.JOURNAL:
+                others = {each for (each,) in connection.execute(_OTHERS, (now, self._owner))}
+                found = _with_packed(connection, query, found, but=others)
             ids = json.dumps([entry.id for entry in found])
             connection.execute(_CLAIM, (self._owner, now + seconds, ids))
             return found
@@ -422,6 +439,19 @@ class SqliteStore:
                 values,
             )
         )
+
+
+def _with_packed(
+    connection: sqlite3.Connection, query: Query, found: list[Entry], but: Collection[int] = ()
+) -> list[Entry]:
+    """The entries of rows, and those of packs that fit a query, too."""
+    read = packs.read(connection, after=query.after_id, but=but)
+    fitting = (entry for entry in read if fits(query, entry))
+    return [*islice(merge(found, fitting, key=_id_of), query.limit)]
+
+
+def _id_of(entry: Entry) -> int:
+    return entry.id
 
 
 def _journal_size(connection: sqlite3.Connection, ids: Sequence[int]) -> int:
@@ -440,42 +470,13 @@ def _unclaim(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
         connection.execute(f"DELETE FROM claims WHERE id IN {_IDS}", (json.dumps(ids),))  # noqa: S608 - constants
 
 
-def _insert_all(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[int]:
-    """Put new journal entries, many with one statement: each lets go of the interpreter's lock."""
-    ids = list[int]()
-    for is_bare, alike in groupby((row.values for row in rows), key=_is_bare):
-        if is_bare:
-            ids += _insert_alike(connection, _FILLED, [_filled_of(values) for values in alike])
-        else:
-            ids += _insert_alike(connection, _NEW, [*alike])
-    return ids
-
-
-def _is_bare(values: tuple[Value, ...]) -> bool:
-    return bool(_empty_of(values) == (None, None, None))
-
-
-def _insert_alike(
-    connection: sqlite3.Connection, columns: tuple[str, ...], rows: Sequence[tuple[Value, ...]]
-) -> list[int]:
-    ids = list[int]()
-    for size in _TOGETHER:
-        while len(rows) - len(ids) >= size:
-            some = [*chain.from_iterable(rows[len(ids) : len(ids) + size])]
-            last = connection.execute(_INSERT_MANY[columns, size], some).lastrowid
-            assert last is not None  # noqa: S101
-            ids += range(last - size + 1, last + 1)
-    return ids
-
-
 def _put(connection: sqlite3.Connection, row: Row) -> int:
     if row.keeps_event and row.id:
         # The event can't be decoded, and stays as it is.
         values = dict(zip(COLUMNS.split(", ")[1:], row.values, strict=True))
         connection.execute(_UPDATE, (*(values[each] for each in _STANDING), row.id))
         return row.id
-    sql = _INSERT_JOURNAL if row.is_plain_journal else _INSERT
-    number = connection.execute(sql, (row.id or None, *row.values)).lastrowid
+    number = connection.execute(_INSERT, (row.id or None, *row.values)).lastrowid
     assert number is not None  # noqa: S101
     return number
 

@@ -7,26 +7,28 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from faas_connector.errors import StoreError, StoreFullError
+from faas_connector.store import Entry
 from faas_connector.stores import schema
 from faas_connector.stores.failures import explained, is_of_one, needs_reopening
-from faas_connector.stores.rows import Removal, Row
+from faas_connector.stores.rows import Removal
 
-Work = Row | Removal | Callable[[sqlite3.Connection], Any]
-"""What is to be done; a journal entry that is to be put, or ids that are to be removed."""
+Work = Entry | Removal | Callable[[sqlite3.Connection], Any]
+"""What is to be done; a new journal entry that is to be put, or ids that are to be removed."""
 
 # Operations that share one transaction, and so one fsync.
 _MOST_GROUPED = 2000
 # Seconds to wait for another process that holds the database.
 _BUSY = 5.0
+_SIMPLE = (Entry, Removal)
 _Job = tuple[Work, "asyncio.Future[Any]"]
 _Remove = Callable[[sqlite3.Connection, Sequence[int]], None]
-_Append = Callable[[sqlite3.Connection, Sequence[Row]], list[int | StoreFullError]]
+_Append = Callable[[sqlite3.Connection, Sequence[Entry]], Sequence[int | StoreFullError]]
 _Result = tuple["asyncio.Future[Any]", Any, StoreError | None]
 
 
@@ -74,9 +76,7 @@ class StoreThread:
                     break
         finally:
             self._close()
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                ended: list[_Result] = [(self._ended, None, None)]
-                self._loop.call_soon_threadsafe(_finish, ended)
+            self._tell([(self._ended, None, None)])
 
     def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
         jobs = [first]
@@ -110,7 +110,7 @@ class StoreThread:
         connection.execute("BEGIN IMMEDIATE")
         try:
             for is_simple, some in groupby(jobs, key=_is_simple):
-                results += (self._change if is_simple else self._work)(connection, [*some])
+                results += (self._change if is_simple else self._work)(connection, some)
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -119,34 +119,34 @@ class StoreThread:
             raise
         return results
 
-    def _change(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[_Result]:
+    def _change(self, connection: sqlite3.Connection, jobs: Iterable[_Job]) -> list[_Result]:
         """Removals together, then new journal entries together.
 
         Nobody knows an entry's id before it is on disk: no removal is of one of these.
         """
         results: list[_Result] = []
         removed = list[int]()
-        rows, waiting = list[Row](), list["asyncio.Future[Any]"]()
+        entries, waiting = list[Entry](), list["asyncio.Future[Any]"]()
         for work, done in jobs:
-            if isinstance(work, Removal):
+            if isinstance(work, Entry):
+                entries.append(work)
+                waiting.append(done)
+            elif isinstance(work, Removal):
                 removed += work.ids
                 results.append((done, [], None))
-            elif isinstance(work, Row):
-                rows.append(work)
-                waiting.append(done)
         self._remove(connection, removed)
-        for done, result in zip(waiting, self._append(connection, rows), strict=True):
+        for done, result in zip(waiting, self._append(connection, entries), strict=True):
             if isinstance(result, StoreFullError):
                 results.append((done, None, result))
             else:
                 results.append((done, result, None))
         return results
 
-    def _work(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[_Result]:
+    def _work(self, connection: sqlite3.Connection, jobs: Iterable[_Job]) -> list[_Result]:
         """Everything else, one after another."""
         results: list[_Result] = []
         for work, done in jobs:
-            assert not isinstance(work, Row | Removal)  # noqa: S101
+            assert not isinstance(work, Entry | Removal)  # noqa: S101
             try:
                 results.append((done, work(connection), None))
             except StoreFullError as refusal:  # before anything was written
@@ -183,7 +183,7 @@ class StoreThread:
 
 
 def _is_simple(job: _Job) -> bool:
-    return isinstance(job[0], Row | Removal)
+    return isinstance(job[0], _SIMPLE)
 
 
 def _finish(results: list[_Result]) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 import stat
 import sys
 import tempfile
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from faas_connector.errors import (
 from faas_connector.store import Entry, Query, Reason, State, StoreCounts
 from faas_connector.stores import schema
 from faas_connector.stores.memory import MemoryStore
+from faas_connector.stores.records import decode_entries, encode_entries, is_packable
+from faas_connector.stores.rows import COLUMNS, Row
 from faas_connector.stores.sqlite import SqliteStore
 
 ONE, TWO = FunctionName("one", "fn"), FunctionName("two", "fn")
@@ -380,7 +382,198 @@ async def test_entries_that_come_while_others_go_are_all_as_asked(store):
     assert results[::2] == [[]] * 50
 
 
+async def accept(store, count, first=0):
+    """Journal so many at a time; their ids."""
+    return [
+        number
+        for [number] in await asyncio.gather(
+            *(store.write([journal(b"%d" % each)]) for each in range(first, first + count))
+        )
+    ]
+
+
+def bodies(entries):
+    return [int(entry.event.data) for entry in entries if entry.event is not None]
+
+
+PLACES = st.sets(st.integers(0, 200), max_size=70)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("accept"), st.integers(1, 140)),
+            st.tuples(st.sampled_from(["remove", "finish", "park", "put again"]), PLACES),
+            st.tuples(st.just("remove"), st.integers(0, 200).map(range)),
+        ),
+        max_size=8,
+    ),
+    PLACES,
+    st.integers(1, 80),
+)
+def test_what_is_accepted_at_a_time_is_kept_as_in_memory(steps, held, limit):
+    """SQLite keeps such entries in packs, of which the rest of the world knows nothing."""
+
+    async def compare():
+        with tempfile.TemporaryDirectory() as folder:
+            memory, path = MemoryStore(), Path(folder, "state")
+            numbers = {"memory": list[int](), "sqlite": list[int]()}
+            for what, which in steps:
+                async with SqliteStore(path) as store:
+                    found = []
+                    for name, each in (("memory", memory), ("sqlite", store)):
+                        known = numbers[name]
+                        if what == "accept":
+                            known += await accept(each, which, len(known))
+                            assert known == sorted(set(known))
+                        else:
+                            await change(each, what, [known[at] for at in which if at < len(known)])
+                        in_hand = [known[at] for at in held if at < len(known)]
+                        after = known[min(limit, len(known) - 1)] if known else 0
+                        counts = await each.counts()
+                        claimed = await each.claim(Query(state=State.JOURNAL), seconds=60.0)
+                        await each.release(ids(claimed))
+                        assert (counts.journal_bytes > 0) == (counts.journal > 0)
+                        found.append((
+                            bodies(await each.due(0.0, limit=limit, held=in_hand)),
+                            bodies(await each.due(0.0, limit=999, max_bytes=limit)),
+                            bodies(await each.select(Query(state=State.JOURNAL, limit=limit))),
+                            bodies(await each.select(Query(state=State.JOURNAL, after_id=after))),
+                            bodies(claimed),
+                            bodies(await each.select(Query(state=State.PARKED))),
+                            len(await each.select(Query(state=State.DONE))),
+                            (counts.journal, counts.parked, counts.done),
+                        ))  # fmt: skip
+                    assert found[0] == found[1], (what, which)
+
+    asyncio.run(compare())
+
+
+async def change(store, what, asked):
+    if what == "remove":
+        await asyncio.gather(*(store.write(removes=[number]) for number in asked))
+    elif what == "finish":
+        await store.finish(asked, until=9.0)
+    else:
+        state = State.PARKED if what == "park" else State.JOURNAL
+        event = {each.id: each.event for each in await store.select(Query(state=State.JOURNAL))}
+        for number in asked:
+            if number in event:
+                await store.write(
+                    [Entry(id=number, state=state, source="s", event=event[number], due=5.0)]
+                )
+
+
+async def test_text_that_cannot_be_encoded_is_kept_among_other_entries(store):
+    texts = ["a", "b", "\ud800", "c", "d"]
+    await asyncio.gather(
+        *(
+            store.write(
+                [Entry(state=State.JOURNAL, source="s", event=Event("t", headers={"X": x}))]
+            )
+            for x in texts
+        )
+    )
+    assert [each.event.headers["X"] for each in await store.due(0.0, limit=9)] == texts
+
+
+async def test_large_entries_keep_their_place_among_small_ones(store):
+    data = [b"%d" % number * (20_000 if number % 7 == 3 else 1) for number in range(40)]
+    await asyncio.gather(*(store.write([journal(each)]) for each in data))
+    found = await store.due(0.0, limit=99)
+    assert [each.event.data for each in found] == data
+    assert ids(found) == sorted(ids(found))
+
+
 # On SQLite
+
+OTHERS = {
+    "id": 5, "state": State.PARKED, "position": "p", "function": ONE, "event": None,
+    "ordered": True, "call_id": "c", "due": 1.0, "attempts": 1, "calls": 1,
+    "mode": Invocation.ASYNC, "reason": Reason.HELD, "status": 500, "what": "w", "answer": b"a",
+    "damage": "d",
+}  # fmt: skip
+
+
+def test_an_entry_is_packed_only_where_that_is_all_of_it():
+    plain = journal(b"1")
+    assert is_packable(plain)
+    kept = {"source": "other", "first": 3.0, "last": 4.0}
+    assert OTHERS.keys() | kept.keys() == set(Entry.__struct_fields__)
+    for name, value in OTHERS.items():
+        assert not is_packable(msgspec.structs.replace(plain, **{name: value})), name
+    full = msgspec.structs.replace(plain, event=FULL.event, **kept)
+    assert is_packable(full)
+    [found] = decode_entries(encode_entries([full]), [(0, 7)])
+    assert {**_fields(found), "id": 0} == _fields(full)
+
+
+def changed(store, sql):
+    """Change the database behind the store's back."""
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        return connection.execute(sql).fetchall()
+
+
+async def test_what_is_accepted_at_a_time_is_one_row_until_all_of_it_is_done(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        numbers = await accept(store, 100)
+        assert changed(store, "SELECT count(*) FROM entries") == [(0,)]
+        assert changed(store, "SELECT count FROM packs ORDER BY id") == [(63,), (37,)]
+        before = (await store.counts()).journal_bytes
+        await store.write(removes=numbers[1:63])
+        assert changed(store, "SELECT count(*) FROM packed") == [(2,)]
+        assert bodies(await store.due(0.0, limit=2)) == [0, 63]
+        assert 0 < (await store.counts()).journal_bytes < before / 2
+        await store.write(removes=numbers[:1])
+        assert changed(store, "SELECT count(*) FROM packed") == [(1,)]
+        await store.write(removes=numbers)
+        assert changed(store, "SELECT (SELECT count(*) FROM packs), count(*) FROM packed") == [
+            (0, 0)
+        ]
+        assert await store.counts() == StoreCounts()
+
+
+async def test_no_more_of_a_backlog_is_read_than_is_asked_for(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        numbers = await accept(store, 630)
+        read = []
+        await store._do(
+            lambda connection: connection.set_trace_callback(
+                lambda sql: read.append(sql) if "SELECT records" in sql else None
+            )
+        )
+        assert bodies(await store.due(0.0, limit=64, held=numbers[:126])) == [*range(126, 190)]
+        assert len(read) == 2
+        assert bodies(await store.due(0.0, limit=999, held=numbers[:5], max_bytes=1)) == [5]
+        assert len(read) == 3
+
+
+async def test_damage_among_packed_entries_is_told_of_those_it_is_about(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        data = [b"body-%d" % number for number in range(80)]
+        await asyncio.gather(*(store.write([journal(each)]) for each in data))
+        [(pack, records), _] = changed(store, "SELECT id, records FROM packed ORDER BY id")
+        whole = records.hex()
+        flipped = records.replace(b"body-7", b"BODY-7", 1).hex()
+        changed(store, f"UPDATE packed SET records = x'{flipped}' WHERE id = {pack}")
+        found = await store.due(0.0, limit=99)
+        assert [each.event and each.event.data for each in found] == [
+            None if number == 7 else each for number, each in enumerate(data)
+        ]
+        assert "its body is not what was written" in found[7].damage
+        changed(store, f"UPDATE packed SET records = x'c1' WHERE id = {pack}")
+        found = await store.due(0.0, limit=99)
+        assert [each.event is None for each in found] == [True] * 63 + [False] * 17
+        assert all("is damaged in the store" in each.damage for each in found[:63])
+        changed(store, f"UPDATE packed SET records = x'{whole}' WHERE id = {pack}")
+        dead = msgspec.structs.replace(found[5], state=State.DEAD)
+        assert await store.write([dead]) == [dead.id]
+        [kept] = await store.select(Query())
+        assert (kept.id, kept.event) == (dead.id, None)
+        assert "is damaged in the store" in kept.damage
+        assert changed(store, "SELECT hex(data) FROM entries") == [(whole.upper(),)]
+        assert len(await store.due(0.0, limit=99)) == 79
 
 
 async def test_it_is_all_there_after_reopening(tmp_path):
@@ -552,20 +745,43 @@ async def test_an_older_version_is_brought_up_to_date_with_all_that_is_in_it(tmp
     connection.close()
 
 
-async def test_what_version_1_parked_is_due_as_before(tmp_path, monkeypatch):
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-    async with SqliteStore(tmp_path / "state") as store:
-        numbers = await store.write(
-            [parked(due=5.0), parked(TWO, key="k", due=9.0), parked(TWO, key="k"), journal(), FULL]
+def write_old(folder, version, entries):
+    """A database as an older version left it."""
+    folder.mkdir(mode=0o700)
+    path = folder / "state.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
+        schema.create(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        marks = ", ".join("?" * (COLUMNS.count(",") + 1))
+        connection.executemany(
+            f"INSERT INTO entries ({COLUMNS}) VALUES ({marks})",
+            [(None, *Row(entry).values) for entry in entries],
         )
-    monkeypatch.undo()
+    assert schema.version_of(path) == version
+
+
+@pytest.mark.parametrize("version", range(1, len(schema.MIGRATIONS)))
+async def test_what_an_older_version_wrote_is_all_there(tmp_path, version):
+    done = Entry(state=State.DONE, source="s", position="p", event=None, due=9.0)
+    ordered = [parked(TWO, key="k", due=9.0), parked(TWO, key="k")]
+    kept = [parked(due=5.0), *ordered, journal(b"1"), FULL, done]
+    write_old(tmp_path / "state", version, kept)
     async with SqliteStore(tmp_path / "state") as store:
-        assert schema.version_of(store.path) == len(schema.MIGRATIONS) > 1
-        assert ids(await store.due(5.0, limit=9)) == [numbers[3], numbers[0]]
-        assert ids(await store.due(9.0, limit=9, paused=[ONE])) == [
-            numbers[3], numbers[1], numbers[2],
-        ]  # fmt: skip
-        assert ids(await store.select(Query())) == numbers[4:]
+        assert schema.version_of(store.path) == len(schema.MIGRATIONS)
+        assert ids(await store.due(5.0, limit=9)) == [4, 1]
+        assert ids(await store.due(9.0, limit=9, paused=[ONE])) == [4, 2, 3]
+        assert ids(await store.select(Query())) == [5]
+        assert ids(await store.known("s", "p")) == [6]
+        assert min(await accept(store, 10)) > 6
+        assert [each.event.data for each in await store.due(0.0, limit=9)][:2] == [b"1", b"0"]
+
+
+@pytest.mark.parametrize("version", range(1, len(schema.MIGRATIONS)))
+async def test_a_database_of_an_older_version_with_nothing_in_it_takes_entries(tmp_path, version):
+    write_old(tmp_path / "state", version, [])
+    async with SqliteStore(tmp_path / "state") as store:
+        assert len(set(await accept(store, 10))) == 10
 
 
 async def test_a_look_at_what_is_due_costs_the_same_however_much_is_parked(tmp_path):
@@ -667,30 +883,45 @@ async def main():
         async def write(start):
             for number in range(start, 1_000_000, 32):
                 entry = Entry(state=State.JOURNAL, source="s", event=Event("t", b"%d" % number))
-                await store.write([entry])
-                print(number, flush=True)
+                [entry_id] = await store.write([entry])
+                print("kept", number, flush=True)
+                if number % 3:
+                    await store.write(removes=[entry_id])
+                    print("done", number, flush=True)
         await asyncio.gather(*(write(start) for start in range(32)))
 
 asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kill", range(3))
-async def test_what_was_confirmed_is_there_after_a_kill(tmp_path, kill):
+@pytest.mark.parametrize("kill", range(5))
+async def test_what_was_confirmed_holds_after_a_kill(tmp_path, kill):
+    """Killed while packs are partly done: none of the rest is lost, and nothing done comes back."""
     folder = tmp_path / "state"
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", WRITER, str(folder), stdout=asyncio.subprocess.PIPE
     )
     try:
-        confirmed = [int(await child.stdout.readline()) for _ in range(200 + 100 * kill)]
+        lines = [await child.stdout.readline() for _ in range(300 + 150 * kill)]
     finally:
         child.kill()
         rest, _ = await child.communicate()
-    confirmed += [int(line) for line in rest.splitlines(keepends=True) if line.endswith(b"\n")]
+    lines += [line for line in rest.splitlines(keepends=True) if line.endswith(b"\n")]
+    confirmed = {"kept": set(), "done": set()}
+    for line in lines:
+        what, number = line.decode().split()
+        confirmed[what].add(int(number))
+    with closing(sqlite3.connect(folder / "state.db")) as connection:
+        partly = "SELECT count(*) FROM packs WHERE left & (left + 1)"
+        assert connection.execute(partly).fetchone()[0] > 0
     async with SqliteStore(folder) as store:
-        found = {int(entry.event.data) for entry in await store.select(Query(state=State.JOURNAL))}
-    assert set(confirmed) <= found
-    assert len(found) <= len(confirmed) + 32
+        found = bodies(await store.select(Query(state=State.JOURNAL)))
+        assert found == bodies(await store.due(0.0, limit=10**6))
+    assert len(found) == len(set(found))
+    unsure = {number for number in confirmed["kept"] if number % 3} - confirmed["done"]
+    assert confirmed["kept"] - confirmed["done"] - unsure <= set(found)
+    assert not confirmed["done"] & set(found)
+    assert len(set(found) - confirmed["kept"]) + len(unsure) <= 32
 
 
 async def test_entering_that_fails_leaves_no_thread(tmp_path):
