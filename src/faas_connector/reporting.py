@@ -35,7 +35,7 @@ def run_report(
         paused=paused,
         events={
             "acknowledged": settler.acked,
-            "not_acknowledged": settler.not_acked,
+            "not_acknowledged": settler.unacked.count,
             "redelivered": counts.redelivered,
             "duplicate": counts.duplicates,
             "refused": counts.refused,

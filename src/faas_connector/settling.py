@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,8 +13,7 @@ from faas_connector.keeper import Keeper
 from faas_connector.metrics import Histogram
 from faas_connector.source import Delivery
 from faas_connector.store import Entry
-
-_log = logging.getLogger("faas_connector.delivery")
+from faas_connector.unacked import Unacked
 
 # Events that are finished and could not be acknowledged; remembered until they come again.
 _MOST_REMEMBERED = 65_536
@@ -39,8 +37,7 @@ class Settler:
             forget: is told of each event that is settled as far as it will be.
         """
         self.acked = 0
-        self.not_acked = 0
-        """Acknowledgements that failed; the events come again, and are not called again."""
+        self.unacked = Unacked()
         self.durations = Histogram()
         """From an event's reading until each function has it, or the store keeps it."""
         self._keeper = keeper
@@ -101,7 +98,7 @@ class Settler:
             await self._come_again(covered)
             raise
         except Exception as error:
-            self._report(covered, error)
+            self.unacked.add(covered, error)
             if _is_held_by(handle, last):
                 await self._come_again(covered)
         else:
@@ -119,18 +116,9 @@ class Settler:
         try:
             await tracked.delivery.ack()
         except Exception as error:
-            self._report([tracked], error)
+            self.unacked.add([tracked], error)
         else:
             self.acked += 1
-
-    def _report(self, covered: Sequence[Tracked], error: Exception) -> None:
-        last = covered[-1]
-        self.not_acked += len(covered)
-        _log.warning(
-            "%s: could not acknowledge %s (%s: %s); it may come again, and is not called again",
-            last.intake.name, last.delivery.position or "an event", type(error).__name__, error,
-            extra={"source": last.intake.name, "position": last.delivery.position},
-        )  # fmt: skip
 
     async def lose_session(self, intake: Intake) -> None:
         """Remember what is finished, and can't be acknowledged any more: it comes again."""
@@ -167,6 +155,7 @@ class Settler:
 
     async def remember_beyond(self, intakes: Iterable[Intake]) -> None:
         """At a stop: write down what is finished above a gap, or comes again."""
+        self.unacked.tell()
         unwritten, self._unwritten = self._unwritten, {}
         await self.remember(unwritten)
         for intake in intakes:
