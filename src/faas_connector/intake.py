@@ -138,6 +138,7 @@ class Intake:
         self.has_deadlines = asyncio.Event()
         """Set by the first event that has one."""
         self.broken: Callable[[Exception], None] = lambda _: None
+        self._is_ending = False
         self._emptier: tuple[int, Callable[[], None]] | None = None
         self._most = limits.max_unsettled
         self._most_bytes = limits.max_unsettled_bytes
@@ -150,6 +151,12 @@ class Intake:
             broken: is told when an event can't be settled within this session.
         """
         self.broken = broken
+        self._is_ending = False
+
+    def end_session(self) -> None:
+        """Nothing more is taken in hand: whoever reads waits for no room, and gives it back."""
+        self._is_ending = True
+        self.tell()
 
     def lose_session(self) -> list[Tracked]:
         """The session is lost: what is finished, and waits to be acknowledged in it."""
@@ -237,7 +244,7 @@ class Intake:
 
     async def room(self) -> None:
         """Wait until a further event may be read."""
-        while not self.has_room:
+        while not self.has_room and not self._is_ending:
             await self._change()
 
     def once_down_to(self, count: int, tell: Callable[[], None]) -> None:

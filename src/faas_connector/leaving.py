@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from faas_connector.entries import function_entry
+from faas_connector.entries import function_entry, whole_entry
 from faas_connector.gate import OutageGate
 from faas_connector.intake import Intake, Tracked
 from faas_connector.keeper import Keeper
@@ -111,16 +111,17 @@ class Leaving:
     async def _give_back(self, tracked: Tracked) -> None:
         """Let it come again, without what is done; park the rest where it could not be told."""
         keeper, is_told_apart = self._keeper, tracked.key is not None
+        is_partly_told = not is_told_apart and (tracked.succeeded or tracked.tickets)
         if tracked.intake.by_position:
             await self._settler.remember([tracked])
         elif tracked.succeeded and not tracked.open:
             await self._settler.ack([tracked])
-        elif keeper is not None and not is_told_apart and (tracked.succeeded or tracked.tickets):
+        elif keeper is not None and (tracked.delivery.is_last or is_partly_told):
             now = self._clock()
             entries = [
                 function_entry(tracked, each, State.PARKED, Reason.BACKOFF, due=now, now=now)
                 for each in tracked.open
-            ]
+            ] or [whole_entry(tracked, State.PARKED, Reason.HELD, due=now, now=now)]
             await keeper.store.write(entries)
             await self._settler.ack([tracked])
         elif keeper is not None or not tracked.succeeded:

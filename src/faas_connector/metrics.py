@@ -149,6 +149,8 @@ class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
     is_connected: bool
     reopened: int
     """How often it was opened again after a failure."""
+    missing_topics: int = 0
+    """Topics that it is to read and finds nowhere, while it reads others."""
     unsettled: int
     unsettled_bytes: int
     lag: float | None

@@ -57,6 +57,7 @@ def _source(supervisor: Supervisor, it: Served, dispatcher: Dispatcher) -> Sourc
         name=name,
         is_connected=supervisor.connected,
         reopened=supervisor.reopened,
+        missing_topics=len(supervisor.lacks.topics),
         unsettled=intake.unsettled,
         unsettled_bytes=intake.unsettled_bytes,
         lag=intake.lag,

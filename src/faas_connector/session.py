@@ -1,4 +1,4 @@
-"""What a source is told while it is open, and what it tells: that it had to drop events."""
+"""What a source is told while it is open, and what it tells: what it drops, and what it lacks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Drops:
     """Counts the events that a source had to drop, and tells of them, once in a while."""
 
     def __init__(self, source: str, counts: SourceCounts) -> None:
-        self._source = source
+        self.source = source
         self._counts = counts
         self._untold = 0
         self._why = ""
@@ -39,11 +39,33 @@ class Drops:
         """Say what was not said yet."""
         if self._untold:
             _log.error(
-                "source %s dropped %d events that %s", self._source, self._untold, self._why,
-                extra={"source": self._source, "dropped": self._counts.dropped},
+                "source %s dropped %d events that %s", self.source, self._untold, self._why,
+                extra={"source": self.source, "dropped": self._counts.dropped},
             )  # fmt: skip
             self._untold = 0
             self._told_at = time.monotonic()
+
+
+class Lacks:
+    """The topics that a source is to read and that are nowhere, and tells when they change."""
+
+    def __init__(self, source: str) -> None:
+        self.topics: frozenset[str] = frozenset()
+        self._source = source
+
+    def are(self, topics: frozenset[str]) -> None:
+        """These are missing now."""
+        if topics == self.topics:
+            return
+        self.topics = topics
+        if topics:
+            _log.warning(
+                "source %s has no topic %s that it may read; it reads the others, and this once it "
+                "is there", self._source, ", ".join(sorted(topics)),
+                extra={"source": self._source, "missing": len(topics)},
+            )  # fmt: skip
+        else:
+            _log.info("source %s has all its topics", self._source, extra={"source": self._source})
 
 
 class LiveSession:
@@ -55,6 +77,7 @@ class LiveSession:
         max_unsettled: int,
         drops: Drops,
         namespaces: tuple[str, ...] = (),
+        lacks: Lacks | None = None,
         *,
         trial: bool = False,
     ) -> None:
@@ -62,6 +85,7 @@ class LiveSession:
         self.max_unsettled = max_unsettled
         self.trial = trial
         self.drop = drops.add
+        self.lacks = (lacks or Lacks(drops.source)).are
         self._map = topic_map
         self._namespaces = namespaces
         self._seen: TopicMap | None = None

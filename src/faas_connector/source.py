@@ -90,7 +90,8 @@ class Delivery:
 
     A source subclasses this. It is settled exactly once, by `ack`, `nack` or `reject`; a delivery
     that never is counts as unsettled, and comes again where the source can redeliver.
-    The methods of this class do nothing: right for a source that knows no acknowledgement.
+    The methods of this class do nothing by themselves: right for a source that knows no
+    acknowledgement.
     """
 
     __slots__ = (
@@ -99,6 +100,7 @@ class Delivery:
         "deadline",
         "event",
         "function",
+        "is_last",
         "once",
         "partition",
         "position",
@@ -114,6 +116,7 @@ class Delivery:
         redelivered: bool | None = None,
         count: int | None = None,
         deadline: float | None = None,
+        is_last: bool = False,
         damage: str = "",
         once: Once | None = None,
         function: FunctionName | None = None,
@@ -127,6 +130,8 @@ class Delivery:
             redelivered: whether it came before; None when the broker doesn't say.
             count: how often it came, this time included; None when the broker doesn't say.
             deadline: seconds in which it must be settled or extended; None for no limit.
+            is_last: whether the broker gives it up unless it is acknowledged now: the engine hands
+                it back never, but keeps it in the store; so a source gives it at a stop, too.
             damage: why no event can be made of what was read, whose bytes `event.data` holds; it
                 becomes a dead letter.
             once: where events are journalled: what is taken only once. One that is a repetition is
@@ -139,6 +144,7 @@ class Delivery:
         self.redelivered = redelivered
         self.count = count
         self.deadline = deadline
+        self.is_last = is_last
         self.damage = damage
         self.once = once
         self.function = function
@@ -150,7 +156,8 @@ class Delivery:
         """Deliver it again, after `delay` seconds where the broker can wait."""
 
     async def reject(self) -> None:
-        """It can never be handled: don't deliver it again."""
+        """It can never be handled: don't deliver it again. By default as `ack`."""
+        await self.ack()
 
     async def extend(self) -> None:
         """It is still being worked on: start its deadline anew."""
@@ -209,6 +216,14 @@ class Session(Protocol):
         Args:
             count: how many.
             why: as the end of "source NAME dropped 3 events that …", with what helps against it.
+        """
+        ...
+
+    def lacks(self, topics: frozenset[str], /) -> None:
+        """Say which topics it is to read and finds nowhere, while it reads others; as they change.
+
+        Args:
+            topics: all of them; empty where there are none any more.
         """
         ...
 

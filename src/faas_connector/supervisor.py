@@ -20,7 +20,7 @@ from faas_connector.intake import Intake, Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.pursuit import Pursuit
 from faas_connector.retry import Backoff, RetryPolicy
-from faas_connector.session import Drops, LiveSession
+from faas_connector.session import Drops, Lacks, LiveSession
 from faas_connector.source import Delivery, Guarantee, Pausing, Source, SourceTraits
 from faas_connector.topic_map import TopicMap
 
@@ -167,6 +167,7 @@ class Supervisor:
         self._map = topic_map
         self._stopping = stopping
         self._drain_over = drain_over
+        self.lacks = Lacks(it.source.name)
         self._drops = Drops(it.source.name, dispatcher.keeping.sources[it.source.name])
 
     async def serve(self) -> bool:
@@ -218,7 +219,9 @@ class Supervisor:
     async def _serve_once(self) -> bool:
         """One session, to its end."""
         intake = self._intake
-        session = LiveSession(self._map, intake.max_unsettled, self._drops, intake.namespaces)
+        session = LiveSession(
+            self._map, intake.max_unsettled, self._drops, intake.namespaces, self.lacks
+        )
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def give_up(error: Exception) -> None:
@@ -247,6 +250,8 @@ class Supervisor:
                 if reading.done():
                     _raise_why(reading)
                 session.stopping.set()
+                if intake.traits.pausing is not Pausing.CANNOT:
+                    intake.end_session()
                 return await self._drain(reading)
             finally:
                 session.stopping.set()
@@ -280,7 +285,7 @@ class Supervisor:
             if stopping.is_set():
                 # At once: a source that has something at hand would not let anyone else tell it.
                 session.stopping.set()
-                if intake.traits.pausing is not Pausing.CANNOT:
+                if intake.traits.pausing is not Pausing.CANNOT and not delivery.is_last:
                     await dispatcher.leaving.refuse(intake, delivery)
                     continue
             dispatcher.begin(intake, delivery)
@@ -319,6 +324,8 @@ class Supervisor:
         settled = await self._finish()
         # A read that is still pending may hold an event: it is not cancelled before.
         await asyncio.wait([reading], timeout=_LAST_READ if settled else 0.0)
+        if self._intake.running:  # what could not be handed back came last
+            settled = await self._finish()
         if reading.done() and not reading.cancelled() and (error := reading.exception()):
             _log.warning("source %s failed at its end: %s", self._source.name, error)
         return settled

@@ -74,7 +74,7 @@ def add(server, stream, *entries):
 def arguments(server, stream):
     return (
         "redis-stream", "--url", server.url, "--stream", stream, "--min-idle", "1s",
-        "--max-in-flight", "16", "--max-unsettled", f"{UNSETTLED}", "--batch", "16",
+        "--max-in-flight", "16", "--max-unsettled", f"{UNSETTLED}",
     )  # fmt: skip
 
 

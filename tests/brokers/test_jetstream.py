@@ -10,8 +10,11 @@ import nats
 import pytest
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from faas_connector import Controller, ControllerConfig, Limits, Timeouts
 from faas_connector.errors import ConfigError, SourceError
 from faas_connector.sources.jetstream import JetStreamSource
+from faas_connector.stores.memory import MemoryStore
+from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import opened
 from servers.nats import NatsServer
 
@@ -221,6 +224,32 @@ async def test_the_last_delivery_is_warned_about_and_respected(server, jetstream
         assert "delivers event 1 for the last time (max_deliver is 2)" in caplog.text
         await last.nack()
         assert await reading.rest(0.3) == []
+
+
+async def test_the_last_delivery_is_kept_here_at_a_stop(server, jetstream, stream):
+    """One runs, and others were not read; the server would deliver none of them again."""
+    held = asyncio.Event()
+
+    async def answer(_call):
+        await held.wait()
+        return 200
+
+    await publish(jetstream, stream, *(b"%d" % number for number in range(5)))
+    function = LocalFunction(name="slow", annotations={"topic": f"{stream}.a"}, answer=answer)
+    store = MemoryStore()
+    async with LocalGateway(functions=[function]) as gateway:
+        config = ControllerConfig(
+            gateway_url=gateway.url, limits=Limits(max_unsettled=1), timeouts=Timeouts(drain=0.3)
+        )
+        async with Controller(config) as controller:
+            made = source(server, stream, max_deliver=1)
+            run = asyncio.create_task(controller.run(made, store=store))
+            await gateway.wait_received(1, within=60)
+            controller.stop()
+            await run
+        held.set()
+    assert (await store.counts()).parked == 5
+    assert (await jetstream.consumer_info(stream, "d")).num_ack_pending == 0
 
 
 async def test_a_backoff_of_the_consumer_is_the_deadline(server, jetstream, stream):

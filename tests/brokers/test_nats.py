@@ -307,7 +307,7 @@ async def test_a_mistake_is_one_clear_line(guarded, make, said):
     [
         ({"url": "nats://me:s3cret@host"}, "must not hold credentials"),
         ({"url": "http://host"}, "for example nats://"),
-        ({"user": "me"}, "belong together"),
+        ({"user": "me"}, "go together"),
         ({"topics": ("a..b",)}, "must be subjects"),
         ({"topics": ("a b",)}, "must be subjects"),
         ({"topics": ("a.>.b",)}, "must be subjects"),

@@ -10,7 +10,7 @@ import pytest
 from pamqp import encode
 from pamqp.commands import Basic
 
-from faas_connector import Controller, ControllerConfig
+from faas_connector import Controller, ControllerConfig, Limits, Timeouts
 from faas_connector.errors import ConfigError, SourceError
 from faas_connector.settings.sources import load_source
 from faas_connector.sources.rabbitmq import RabbitMqSource
@@ -380,6 +380,63 @@ async def test_the_last_delivery_of_a_quorum_queue_is_told(rabbitmq, channel, qu
         assert last.deadline <= 3  # so that it is parked, and not lost with us
         await last.ack()
     assert "for the last time (it came 3 times)" in caplog.text
+
+
+@pytest.fixture
+async def limited(channel, queue):
+    """A quorum queue of two messages, each at its last delivery, and what it drops."""
+    await channel.queue_declare(f"{queue}-dropped")
+    arguments = {
+        "x-queue-type": "quorum", "x-delivery-limit": 1,
+        "x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{queue}-dropped",
+    }  # fmt: skip
+    await channel.queue_declare(queue, durable=True, arguments=arguments)
+    await channel.basic_qos(prefetch_count=2)
+    for body in (b"1", b"2"):
+        await channel.basic_publish(body, routing_key=queue)
+    for _ in range(2):
+        found = await channel.basic_get(queue)
+    await channel.basic_nack(found.delivery_tag, multiple=True)
+    return queue
+
+
+async def test_the_last_delivery_is_never_handed_back(rabbitmq, limited):
+    """Not even where nobody has read it when the connector stops."""
+    source = source_of(rabbitmq, limited, delivery_limit=1)
+    async with reading(source) as found:
+        await found.take(1)
+        assert len(await found.stop()) == 1
+        assert [each.is_last for each in found.seen] == [True, True]
+        for each in found.seen:
+            await each.ack()
+    assert await left(rabbitmq, limited) == 0
+    assert await left(rabbitmq, f"{limited}-dropped") == 0
+
+
+async def test_the_last_delivery_is_kept_here_at_a_stop(rabbitmq, limited):
+    """The first one runs, and the other was not read; the broker would drop both."""
+    held = asyncio.Event()
+
+    async def answer(_call):
+        await held.wait()
+        return 200
+
+    source = source_of(rabbitmq, limited, delivery_limit=1, prefetch=2)
+    function = LocalFunction(name="slow", annotations={"topic": limited}, answer=answer)
+    store = MemoryStore()
+    async with LocalGateway(functions=[function]) as gateway:
+        config = ControllerConfig(
+            gateway_url=gateway.url, limits=Limits(max_unsettled=1), timeouts=Timeouts(drain=0.3)
+        )
+        async with Controller(config) as controller:
+            run = asyncio.create_task(controller.run(source, store=store))
+            await gateway.wait_received(1, within=60)
+            controller.stop()
+            await run
+        held.set()
+    assert await left(rabbitmq, limited) == 0
+    assert await left(rabbitmq, f"{limited}-dropped") == 0
+    assert (await store.counts()).parked == 2
 
 
 # What takes long

@@ -40,6 +40,7 @@ class _Session:
     max_unsettled: int = 1
     trial: bool = True
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    missing: set[str] = field(default_factory=set[str])
 
     def topics(self) -> frozenset[str]:
         return self.wanted
@@ -49,6 +50,9 @@ class _Session:
 
     def drop(self, count: int, why: str) -> None:
         pass
+
+    def lacks(self, topics: frozenset[str]) -> None:
+        self.missing.update(topics)
 
 
 async def connector_findings(plan: Plan) -> AsyncIterator[Finding]:
@@ -142,9 +146,10 @@ async def _sources(
     sources: Sequence[LoadedSource], wanted: frozenset[str]
 ) -> AsyncIterator[Finding]:
     """Open all at a time, so that those which are in each other's way show it."""
-    session = _Session(wanted)
+    stopping = asyncio.Event()
     async with AsyncExitStack() as opened:
         for each in sources:
+            session = _Session(wanted, stopping=stopping)
             try:
                 async with asyncio.timeout(_OPENING):
                     await opened.enter_async_context(each.source.open(session))
@@ -160,7 +165,11 @@ async def _sources(
                 promise = _JOURNALLED if traits.journal else traits.guarantee.value
                 text = f"{each.source.name} ({each.kind}) opens; {promise}"
                 yield Finding(True, "source", text)
-        session.stopping.set()
+                if session.missing:
+                    missing = ", ".join(sorted(session.missing))
+                    text = f"{each.source.name}: there is no topic {missing} that we may read"
+                    yield Finding(False, "source", text)
+        stopping.set()
 
 
 def of_functions(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
+from datetime import datetime
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from faas_connector.errors import ConfigError
+from faas_connector.urls import mask_url
 
 E = TypeVar("E", bound=enum.Enum)
 
@@ -52,3 +56,40 @@ def check_above_zero(settings: object, source: str, *names: str) -> None:
         value = getattr(settings, name)
         if value is not None and not value > 0:
             raise ConfigError(f"{source}.{name} must be above 0, got {value!r}")
+
+
+def check_url(url: str, option: str, schemes: Collection[str], example: str) -> None:
+    """Refuse what is no address of a broker, or holds credentials, which have their own options.
+
+    Raises:
+        ConfigError: why.
+    """
+    if "@" in url:
+        raise ConfigError(
+            f"{option} must not hold credentials, got {mask_url(url)!r}; use user and password_file"
+        )
+    try:
+        parts = urlsplit(url)
+        where = parts.path if parts.scheme == "unix" else parts.hostname
+        usable = parts.scheme in schemes and where and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or "?" in url or "#" in url:
+        raise ConfigError(f"{option} is {url!r}; for example {example}")
+
+
+def time_of(text: str, option: str) -> datetime | None:
+    """A time that was given as text; None where none was.
+
+    Raises:
+        ConfigError: it is none, or has no zone.
+    """
+    try:
+        found = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        found = datetime.min  # noqa: DTZ901 - refused below
+    if found is not None and found.tzinfo is None:
+        raise ConfigError(
+            f"{option} must be a time with its zone, got {text!r}; for example 2026-01-31T12:00:00Z"
+        )
+    return found

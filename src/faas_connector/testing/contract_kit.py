@@ -89,6 +89,7 @@ class ContractSession:
     def __init__(self, topics: Collection[str]) -> None:
         self.stopping = asyncio.Event()
         self.dropped = 0
+        self.missing: frozenset[str] = frozenset()
         self._topics = frozenset(topics)
 
     def topics(self) -> frozenset[str]:
@@ -99,6 +100,9 @@ class ContractSession:
 
     def drop(self, count: int, _why: str) -> None:
         self.dropped += count
+
+    def lacks(self, topics: frozenset[str]) -> None:
+        self.missing = topics
 
 
 class Ended(Exception):  # noqa: N818

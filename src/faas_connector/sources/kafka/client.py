@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 from faas_connector.auth import text_of
 from faas_connector.errors import MissingExtraError, SourceError
+from faas_connector.sources.broker import ssl_context
 from faas_connector.sources.kafka.decoding import forgive
 from faas_connector.sources.kafka.settings import Assignment, KafkaSettings
-from faas_connector.sources.tls import ssl_context
-from faas_connector.sources.whole import whole
+from faas_connector.sources.library import one_line, whole
+from faas_connector.sources.rarely import speak_rarely
 
 try:
     _kafka, _conn, _errors, _group_protocol, _range, _round_robin, _sticky = (
@@ -48,9 +47,8 @@ _CLOSED: dict[type[Exception], str] = {
     _errors.TopicAuthorizationFailedError: "topic",
     _errors.GroupAuthorizationFailedError: "as a member of group",
 }
-_log = logging.getLogger("faas_connector.source")
-# Seconds in which the library says the same thing once: an outage makes it say so ten times each.
-_SAID = 30.0
+# What our own warning says better.
+_TOPIC_MISSING = "Topic %s not found in cluster metadata"
 _CONNECTING = 10.0
 # Seconds after which topics are looked for again that a pattern matches.
 _NEW_TOPICS = 30.0
@@ -79,7 +77,7 @@ class Record(Protocol):
 
 def consumer_of(kafka: KafkaSettings) -> Any:
     """An `AIOKafkaConsumer` that is not started yet."""
-    _speak_rarely()
+    speak_rarely("aiokafka", "kafka", but=(_TOPIC_MISSING,))
     heartbeat = min(3.0, kafka.session_timeout / 10)
     return _kafka.AIOKafkaConsumer(
         **_connection(kafka),
@@ -187,36 +185,9 @@ def reason_of(error: Exception) -> str:
             names = error.args[0]
             named = names if isinstance(names, str) else ", ".join(sorted(names))
             return f"this user may not read {what} {named}; allow it the operation Read"
-    said = " ".join(str(error).split())
-    if isinstance(error, KafkaError | OSError) and said:
-        return said
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-class _Rarely(logging.Filter):
-    """Says what the library warns of as the source's own, each message once in a while."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno < logging.WARNING:
-            return True
-        now = time.monotonic()
-        if now - self._said.get(str(record.msg), -_SAID) >= _SAID:
-            self._said[str(record.msg)] = now
-            _log.warning("kafka: %s", " ".join(record.getMessage().split()))
-        return False
-
-
-_RARELY = _Rarely()
-
-
-def _speak_rarely() -> None:
-    for name in logging.root.manager.loggerDict:
-        if name.startswith("aiokafka"):
-            logging.getLogger(name).addFilter(_RARELY)
+    said = one_line(error)
+    is_clear = isinstance(error, KafkaError | OSError) or said == type(error).__name__
+    return said if is_clear else f"{type(error).__name__}: {said}"
 
 
 def _ms(seconds: float) -> int:

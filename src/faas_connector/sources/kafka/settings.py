@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import enum
 import re
-from datetime import datetime
 from urllib.parse import urlsplit
 
-from faas_connector.auth import Secret
 from faas_connector.errors import ConfigError
 from faas_connector.options import Bytes, Foreign, Seconds, option, settings
-from faas_connector.sources.checks import check_above_zero, take_lists, take_members
-from faas_connector.sources.tls import TlsSettings, ssl_context
+from faas_connector.sources.broker import BrokerSettings, check_login, ssl_context
+from faas_connector.sources.checks import check_above_zero, take_lists, take_members, time_of
 from faas_connector.urls import mask_url
 
 
@@ -58,7 +56,7 @@ def _start(text: str) -> str:
 
 
 @settings
-class KafkaSettings(TlsSettings):
+class KafkaSettings(BrokerSettings):
     """Which topics are read, as whom, from where on."""
 
     name: str = "kafka"
@@ -97,10 +95,6 @@ class KafkaSettings(TlsSettings):
     """How the group divides partitions: `roundrobin`, `range` or `sticky`; all members agree."""
     sasl: Sasl = Sasl.PLAIN
     """With `user`: how the password is proved, `plain`, `scram-sha-256` or `scram-sha-512`."""
-    user: str = option(default="", flag="broker-user")
-    """The user of SASL."""
-    password: Secret | None = option(default=None, flag="broker-password", shown=False)
-    """The password of SASL."""
 
     def __post_init__(self) -> None:
         take_members(self, "kafka", start=Start, order_by=OrderBy, sasl=Sasl, assignment=Assignment)
@@ -113,8 +107,7 @@ class KafkaSettings(TlsSettings):
             raise ConfigError(
                 "kafka reads topics or a pattern, one of them; for example topics=('payments',)"
             )
-        if bool(self.user) != (self.password is not None):
-            raise ConfigError("kafka.user and kafka.password go together; set both, or none")
+        check_login(self, "kafka")
         check_above_zero(
             self, "kafka", "session_timeout", "poll_timeout", "rebalance_wait", "max_bytes"
         )
@@ -125,17 +118,8 @@ class KafkaSettings(TlsSettings):
 
 def start_time_of(text: str) -> int | None:
     """In milliseconds since the epoch; None for none. Raises ConfigError."""
-    if not text:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise ConfigError(
-            f"kafka.start_time: {text!r} is no time with a zone; for example 2026-11-24T09:00:00Z"
-        )
-    return int(found.timestamp() * 1000)
+    time = time_of(text, "kafka.start_time")
+    return None if time is None else int(time.timestamp() * 1000)
 
 
 def _check_broker(broker: str) -> None:

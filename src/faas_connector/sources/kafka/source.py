@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
-from faas_connector.errors import SourceError
 from faas_connector.event import Event
+from faas_connector.inbox import Inbox
 from faas_connector.options import settings
 from faas_connector.source import Delivery, Guarantee, Pausing, Session, Settling, SourceTraits
 from faas_connector.sources.fields import fields
@@ -21,9 +21,10 @@ from faas_connector.sources.kafka.client import (
     leave,
     why_not,
 )
+from faas_connector.sources.kafka.partitions import KafkaDelivery, Partitions
 from faas_connector.sources.kafka.reader import Reader
 from faas_connector.sources.kafka.settings import KafkaSettings, OrderBy
-from faas_connector.sources.whole import whole
+from faas_connector.sources.library import beside, whole
 
 _PREFIX = "X-Kafka-"
 # Seconds within which a member usually has its partitions; it may get none for longer.
@@ -59,47 +60,36 @@ class KafkaSource(KafkaSettings):
         """Join the group, and give the records of our partitions.
 
         Raises:
-            SourceError: no broker can be reached, or a topic isn't there.
+            SourceError: no broker can be reached, or none of the topics is there.
         """
         consumer = consumer_of(self)
-        reader = Reader(self, consumer, session, self._event)
-        tasks: list[asyncio.Task[None]] = []
-        try:
-            await whole(
-                self._start(reader, trial=session.trial), f"{self.name}: connect", grace=GRACE
-            )
-            tasks = [
-                asyncio.create_task(reader.pump(), name=f"{self.name}: read"),
-                asyncio.create_task(reader.notice_stop(), name=f"{self.name}: notice the stop"),
-            ]
-            await reader.joined(_JOINING)
-            yield reader
-        finally:
-            reader.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await leave(consumer)
+        label = f"{self.name}: Kafka at {', '.join(self.brokers)}, group {self.group}"
+        async with Inbox[KafkaDelivery](session, label) as inbox:
+            partitions = Partitions(self, consumer, inbox, session)
+            reader = Reader(consumer, partitions, inbox, self._event)
+            try:
+                joining = self._join(consumer, partitions, reader, trial=session.trial)
+                await whole(joining, f"{self.name}: connect", grace=GRACE)
+                async with beside(f"{self.name}: read", reader.pump()):
+                    await reader.joined(_JOINING)
+                    yield reader
+            finally:
+                partitions.lose()
+                await leave(consumer)
 
-    async def _start(self, reader: Reader, *, trial: bool) -> None:
-        consumer = reader.consumer
+    async def _join(
+        self, consumer: Any, partitions: Partitions, reader: Reader, *, trial: bool
+    ) -> None:
         try:
             await consumer.start()
         except KafkaError:
             raise await why_not(self) from None
-        if self.topics:
-            missing = sorted(set(self.topics) - await consumer.topics())
-            if missing:
-                raise SourceError(
-                    f"{self.name}: Kafka at {', '.join(self.brokers)} has no topic "
-                    f"{', '.join(missing)} that we may read; create it, or correct topics"
-                )
+        await partitions.check_topics()
         if trial:
             matches = re.compile(self.pattern).match
-            found = self.topics or filter(matches, await consumer.topics())
-            await reader.look_at(found)
+            await reader.look_at(self.topics or filter(matches, await consumer.topics()))
         else:
-            consumer.subscribe(self.topics, self.pattern or None, reader)
+            consumer.subscribe(self.topics, self.pattern or None, partitions)
 
     def _event(self, record: Record) -> Event:
         own: dict[str, str | bytes | None] = {

@@ -1,22 +1,23 @@
-"""Reads queues on one channel: what came and was not read yet, and how it is settled."""
+"""Reads queues on one channel, and gives back what nobody here is going to read."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple, cast
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, cast
 
 from faas_connector.errors import SourceError
-from faas_connector.source import Delivery, Session
-from faas_connector.sources.rabbitmq.client import (
+from faas_connector.inbox import Inbox
+from faas_connector.source import Delivery
+from faas_connector.sources.library import whole
+from faas_connector.sources.rabbitmq.connection import (
     FAILURES,
     AbstractChannel,
     Basic,
     DeliveredMessage,
     reason_of,
 )
-from faas_connector.sources.whole import whole
+from faas_connector.sources.rabbitmq.delivery import RabbitMqDelivery
 
 # Of what came and was not read; with more, it goes back, and less is asked for at a time.
 _MOST_BYTES = 64 * 1024 * 1024
@@ -25,51 +26,37 @@ _AT_REST = 1 / 4
 _CHECKS = 12
 
 
-class Waiting(NamedTuple):
-    """A message that nobody has read yet."""
-
-    message: DeliveredMessage
-    queue: str
-    since: float
-    """The loop's time."""
-
-
 class Consumer:
-    """Hands out what the broker sends, as long as the channel is open."""
+    """Has the broker send as long as there is somebody who reads."""
 
     def __init__(
         self,
         channel: AbstractChannel,
-        session: Session,
-        label: str,
+        inbox: Inbox[RabbitMqDelivery],
         queues: tuple[str, ...],
+        make: Callable[[DeliveredMessage, str], RabbitMqDelivery],
+        *,
         prefetch: int,
         timeout: float,
         patience: float,
     ) -> None:
-        """Prepare; `resume` begins.
+        """Prepare.
 
         Args:
             channel: no one else's.
-            session: says when to stop.
-            label: what messages begin with.
+            inbox: gets what the broker sends.
             queues: to read.
-            prefetch: how many messages of all of them may be unsettled.
+            make: a delivery of a message, and of the queue that it came from.
+            prefetch: how many messages of all queues may be unsettled.
             timeout: seconds after which the broker closes the channel of what is unsettled.
             patience: seconds in which the broker answers that it begins to send.
         """
-        self.channel = channel
-        self._session = session
-        self._label = label
-        self._queues = queues
+        self._channel, self._inbox = channel, inbox
+        self._queues, self._make = queues, make
         self._prefetch = max(1, prefetch // len(queues))
         self._timeout, self._patience = timeout, patience
-        self._waiting: deque[Waiting] = deque()
-        self._bytes = 0
         self._tags: dict[str, str] = {}
         """The queue of each consumer tag."""
-        self._error: SourceError | None = None
-        self._changed = asyncio.Event()
         self._crowded = asyncio.Event()
         self._turn = asyncio.Lock()
         channel.on_consumer_cancel_callbacks.add(self._cancelled)
@@ -80,124 +67,90 @@ class Consumer:
 
     def _take(self, queue: str) -> Callable[[DeliveredMessage], Coroutine[Any, Any, None]]:
         async def take(message: DeliveredMessage) -> None:
-            self._waiting.append(Waiting(message, queue, asyncio.get_running_loop().time()))
-            self._bytes += len(message.body)
-            if self._bytes > _MOST_BYTES:
+            self._inbox.put(self._make(message, queue))
+            if self._inbox.bytes > _MOST_BYTES:
                 self._crowded.set()
-            self._changed.set()
 
         return take
 
     def _closed(self, closing: asyncio.Future[None]) -> None:
-        self._fail(reason_of(None if closing.cancelled() else closing.exception()))
+        reason = reason_of(None if closing.cancelled() else closing.exception())
+        if "acknowledgement on channel" in reason:
+            reason += "; give consumer_timeout the value that the broker has"
+        self._inbox.fail(reason)
 
     def _cancelled(self, frame: Basic.Cancel) -> None:
         queue = self._tags.get(frame.consumer_tag or "", "a queue")
-        self._fail(f"queue {queue} is gone: deleted, or its node is down")
-
-    def _fail(self, reason: str) -> None:
-        if self._error is None:
-            if "acknowledgement on channel" in reason:
-                reason += "; give consumer_timeout the value that the broker has"
-            self._error = SourceError(f"{self._label}: {reason}")
-        self._changed.set()
+        self._inbox.fail(f"queue {queue} is gone: deleted, or its node is down")
 
     # Reading
 
-    async def deliveries(self, wrap: Callable[[Waiting], Delivery]) -> AsyncIterator[Delivery]:
+    async def deliveries(self) -> AsyncIterator[Delivery]:
         """What the broker sends, until the session stops; what nobody read goes back to it."""
+        inbox = self._inbox
         try:
-            while not self._session.stopping.is_set():
-                if self._error is not None:
-                    raise self._error
-                if self._waiting:
-                    found = self._waiting.popleft()
-                    self._bytes -= len(found.message.body)
-                    yield wrap(found)
-                    continue
-                await self.resume()
-                await self._changed.wait()
-                self._changed.clear()
-            if self._error is None:
-                await self.hand_back()
+            while not inbox.is_stopping:
+                inbox.check()
+                if inbox:
+                    yield inbox.take().handed_out()
+                else:
+                    await self._resume()
+                    await inbox.change()
+            if inbox.error is None:
+                await whole(self._hand_back(), f"{inbox.label}: hand back")
+                while inbox:
+                    yield inbox.take().handed_out()
         except FAILURES as error:
-            raise SourceError(f"{self._label}: {reason_of(error)}") from None
+            raise SourceError(f"{inbox.label}: {reason_of(error)}") from None
 
-    async def resume(self) -> None:
+    async def _resume(self) -> None:
         """Have the broker send, where it doesn't."""
         if not self._tags:
+            label = self._inbox.label
             try:
                 async with asyncio.timeout(self._patience):
-                    await whole(self._consume(), f"{self._label}: consume")
+                    await whole(self._consume(), f"{label}: consume")
             except TimeoutError:
                 raise SourceError(
-                    f"{self._label}: the broker lets us consume nothing within {self._patience} s"
+                    f"{label}: the broker lets us consume nothing within {self._patience} s"
                 ) from None
 
     async def _consume(self) -> None:
         async with self._turn:
-            await self.channel.basic_qos(prefetch_count=self._prefetch)
+            await self._channel.basic_qos(prefetch_count=self._prefetch)
             for queue in self._queues:
                 # Named by us: messages may come before the answer.
-                tag = f"faas-connector-{self.channel.number}-{len(self._tags)}"
+                tag = f"faas-connector-{self._channel.number}-{len(self._tags)}"
                 self._tags[tag] = queue
-                await self.channel.basic_consume(queue, self._take(queue), consumer_tag=tag)
-
-    async def hand_back(self) -> None:
-        """Have the broker send nothing more, and give it back what nobody read."""
-        await whole(self._hand_back(), f"{self._label}: hand back")
+                await self._channel.basic_consume(queue, self._take(queue), consumer_tag=tag)
 
     async def _hand_back(self) -> None:
+        """Have the broker send nothing more, and give it back what it would deliver again."""
         async with self._turn:
             for tag in self._tags:
-                await self.channel.basic_cancel(tag)
+                await self._channel.basic_cancel(tag)
             self._tags.clear()
-            back, self._bytes = list(self._waiting), 0
-            self._waiting.clear()
-            for each in back:
-                await self.channel.basic_nack(each.message.delivery_tag or 0, wait=False)
-            self._changed.set()
+            for each in self._inbox.take_all():
+                if each.is_last:
+                    self._inbox.put(each)
+                else:
+                    await self._channel.basic_nack(each.tag, wait=False)
+            self._inbox.wake()
 
     async def watch(self) -> None:
         """Give back what would wait for too long, or is too large together."""
-        loop = asyncio.get_running_loop()
         try:
-            while self._error is None:
+            while self._inbox.error is None:
                 try:
                     async with asyncio.timeout(self._timeout / _CHECKS):
                         await self._crowded.wait()
                 except TimeoutError:
-                    if not self._waiting:
-                        continue
-                    if loop.time() - self._waiting[0].since < self._timeout * _AT_REST:
+                    longest = max((each.waited() for each in self._inbox.peek()), default=0.0)
+                    if longest < self._timeout * _AT_REST:
                         continue
                 else:
                     self._crowded.clear()
                     self._prefetch = max(1, self._prefetch // 4)
                 await self._hand_back()
         except FAILURES as error:
-            self._fail(reason_of(error))
-
-    async def notice_stop(self) -> None:
-        """Wake whoever reads when the session stops."""
-        await self._session.stopping.wait()
-        self._changed.set()
-
-    # Settling
-
-    async def settle(self, sending: Awaitable[object]) -> None:
-        """Send what settles a message.
-
-        Raises:
-            SourceError: the channel is closed.
-        """
-        try:
-            await sending
-        except (*FAILURES, TypeError, ValueError) as error:  # the latter: what can't be sent on
-            raise SourceError(f"{self._label}: can't be settled: {reason_of(error)}") from None
-        except asyncio.CancelledError:
-            # The library cancels who waits on a connection that is closed.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise SourceError(f"{self._label}: can't be settled: the session is over") from None
+            self._inbox.fail(reason_of(error))

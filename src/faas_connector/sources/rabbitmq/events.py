@@ -10,7 +10,7 @@ from typing import Any
 from faas_connector.event import Event
 from faas_connector.headers import is_text
 from faas_connector.sources.fields import fields
-from faas_connector.sources.rabbitmq.client import Basic, DeliveredMessage
+from faas_connector.sources.rabbitmq.connection import Basic, DeliveredMessage
 from faas_connector.sources.rabbitmq.settings import TopicFrom
 
 _PREFIX = "X-Rabbitmq-"

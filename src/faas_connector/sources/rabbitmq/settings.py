@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import enum
-import json
-from collections.abc import Callable
-from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from faas_connector.auth import Secret
 from faas_connector.errors import ConfigError
-from faas_connector.options import Foreign, Seconds, option, settings
-from faas_connector.sources.checks import check_above_zero, take_lists, take_members
-from faas_connector.sources.tls import TlsSettings, ssl_context
-from faas_connector.urls import mask_url
+from faas_connector.options import Seconds, option, settings
+from faas_connector.sources.broker import BrokerSettings, ssl_context
+from faas_connector.sources.checks import check_above_zero, check_url, take_lists, take_members
+from faas_connector.sources.rabbitmq import foreign
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
 MOST_PREFETCHED = 65_535
@@ -46,68 +43,25 @@ class ExchangeType(enum.Enum):
     FANOUT = "fanout"
 
 
-def _split(url: str) -> tuple[str, str, str]:
-    """An address, the user and the password that it holds."""
-    scheme, mark, rest = url.partition("://")
-    before, _, address = rest.rpartition("@")
-    user, _, password = before.partition(":")
-    return f"{scheme}{mark}{address}", unquote(user), unquote(password)
-
-
-def _queues(text: str) -> list[dict[str, object]]:
-    """The list of the existing connector: `[{"name": "orders", "durable": true}]`."""
-    try:
-        found: object = json.loads(text)
-    except ValueError:
-        found = None
-    queues = cast("list[object]", found) if isinstance(found, list) else []
-    if not queues or not all(isinstance(each, dict) and "name" in each for each in queues):
-        raise ConfigError('must be a JSON list such as [{"name": "orders", "durable": true}]')
-    return cast("list[dict[str, object]]", queues)
-
-
-def _names(text: str) -> str:
-    return json.dumps([str(each["name"]) for each in _queues(text)])
-
-
-def _common(field: str) -> Callable[[str], str]:
-    def value(text: str) -> str:
-        values = {bool(each.get(field)) for each in _queues(text)}
-        if len(values) > 1:
-            raise ConfigError(f"queues differ in {field}; give them sources of their own in a file")
-        return str(values.pop()).lower()
-
-    return value
-
-
 @settings
-class RabbitMqSettings(TlsSettings):
+class RabbitMqSettings(BrokerSettings):
     """Which queues are read, as whom, and what is made where they aren't there."""
 
     name: str = "rabbitmq"
     """The name of this source; each one in a process needs its own."""
     url: str = option(
         default="amqp://127.0.0.1:5672",
-        env=(Foreign("rabbitmq_url", lambda url: _split(url)[0]),),
+        env=(foreign.URL,),
         example="amqp://rabbitmq.openfaas:5672/shop",
     )
     """The broker, and the virtual host after the last `/`; `amqps://` for TLS."""
-    user: str = option(
-        default="guest",
-        env=(Foreign("rabbitmq_url", lambda url: _split(url)[1]),),
-        flag="broker-user",
-    )
+    user: str = option(default="guest", env=(foreign.USER,), flag="broker-user")
     """The user; empty for the one that our certificate names (EXTERNAL)."""
     password: Secret | None = option(
-        default=None,
-        env=(Foreign("rabbitmq_url", lambda url: _split(url)[2]),),
-        flag="broker-password",
-        shown=False,
+        default=None, env=(foreign.PASSWORD,), flag="broker-password", shown=False
     )
     """The user's password; that of `guest` is known."""
-    queues: tuple[str, ...] = option(
-        flag="queue", env=(Foreign("queues", _names),), example="[orders]"
-    )
+    queues: tuple[str, ...] = option(flag="queue", env=(foreign.QUEUES,), example="[orders]")
     """The queues to read."""
     topic_from: TopicFrom = TopicFrom.QUEUE
     """The topic is the name of the `queue`, or the `routing-key` of the message."""
@@ -119,11 +73,11 @@ class RabbitMqSettings(TlsSettings):
     there is used as it is."""
     queue_type: QueueType = QueueType.CLASSIC
     """`classic`, or `quorum`: replicated, and durable always."""
-    durable: bool = option(default=True, env=(Foreign("queues", _common("durable")),))
+    durable: bool = option(default=True, env=(foreign.DURABLE,))
     """Whether a queue survives a restart of the broker."""
-    auto_delete: bool = option(default=False, env=(Foreign("queues", _common("autodelete")),))
+    auto_delete: bool = option(default=False, env=(foreign.AUTO_DELETE,))
     """Whether a queue goes with its last consumer."""
-    exclusive: bool = option(default=False, env=(Foreign("queues", _common("exclusive")),))
+    exclusive: bool = option(default=False, env=(foreign.EXCLUSIVE,))
     """Whether a queue is for one connection alone, and goes with it."""
     delivery_limit: int | None = option(default=None, example="50")
     """How often a quorum queue delivers again what came back; then it drops the message or passes
@@ -150,7 +104,7 @@ class RabbitMqSettings(TlsSettings):
             self, "rabbitmq", topic_from=TopicFrom, queue_type=QueueType,
             exchange_type=ExchangeType,
         )  # fmt: skip
-        self._check_url()
+        check_url(self.url, "rabbitmq.url", _PORTS, "amqp://127.0.0.1:5672")
         check_above_zero(
             self, "rabbitmq", "prefetch", "delivery_limit", "consumer_timeout", "connect_timeout"
         )
@@ -171,20 +125,6 @@ class RabbitMqSettings(TlsSettings):
         if self.queue_type is QueueType.QUORUM and (self.auto_delete or self.exclusive):
             raise ConfigError("rabbitmq: a quorum queue can't be auto_delete or exclusive")
         ssl_context(self, "rabbitmq")
-
-    def _check_url(self) -> None:
-        if "@" in self.url:
-            raise ConfigError(
-                f"rabbitmq.url must not hold credentials, got {mask_url(self.url)!r}; use user and "
-                "password_file"
-            )
-        parts = urlsplit(self.url)
-        try:
-            usable = parts.scheme in _PORTS and parts.hostname and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable or parts.query or parts.fragment:
-            raise ConfigError(f"rabbitmq.url is {self.url!r}; for example amqp://127.0.0.1:5672")
 
     @property
     def address(self) -> tuple[str, int]:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
-from faas_connector.event import Event
+from faas_connector.inbox import Inbox
 from faas_connector.options import settings
 from faas_connector.source import Delivery, Guarantee, Session, SourceTraits
-from faas_connector.sources.rabbitmq.client import (
-    AbstractChannel,
-    Connection,
-    connected,
-    prepared,
-)
-from faas_connector.sources.rabbitmq.consumer import Consumer, Waiting
+from faas_connector.sources.library import beside, whole
+from faas_connector.sources.rabbitmq.connection import Connection, DeliveredMessage, connected
+from faas_connector.sources.rabbitmq.consumer import Consumer
+from faas_connector.sources.rabbitmq.delivery import Channels, RabbitMqDelivery
 from faas_connector.sources.rabbitmq.events import event_of
 from faas_connector.sources.rabbitmq.settings import MOST_PREFETCHED, RabbitMqSettings, TopicFrom
-from faas_connector.sources.whole import whole
+from faas_connector.sources.rabbitmq.topology import prepared
 
 _log = logging.getLogger("faas_connector.source")
 # How often a quorum queue of RabbitMQ 4 delivers again what came back.
 _DELIVERY_LIMIT = 20
-# Seconds after which the last delivery of an event is parked rather than left with the broker.
-_LAST_DELIVERY = 3.0
 
 
 @settings
@@ -61,112 +54,39 @@ class RabbitMqSource(RabbitMqSettings):
         Raises:
             SourceError: the broker can't be reached or refuses us, or a queue isn't there.
         """
-        prefetch = self.prefetch or min(session.max_unsettled, MOST_PREFETCHED)
-        async with connected(self) as connection:
-            consumer, dead_letters = await whole(
-                self._begin(connection, session, prefetch), f"{self.name}: begin"
-            )
-            tasks = [
-                asyncio.create_task(consumer.watch(), name=f"{self.name}: watch what waits"),
-                asyncio.create_task(consumer.notice_stop(), name=f"{self.name}: notice the stop"),
-            ]
-            try:
-                yield consumer.deliveries(lambda each: self._delivery(each, consumer, dead_letters))
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks)
-
-    async def _begin(
-        self, connection: Connection, session: Session, prefetch: int
-    ) -> tuple[Consumer, AbstractChannel | None]:
-        await prepared(connection, self, trial=session.trial)
-        dead_letters = await connection.channel() if self.dead_letter_exchange else None
-        channel = await connection.channel(publisher_confirms=False)
         host, port = self.address
         label = f"{self.name}: {host}:{port}"
-        consumer = Consumer(
-            channel, session, label, self.queues, prefetch, self.consumer_timeout,
-            self.connect_timeout,
-        )  # fmt: skip
-        return consumer, dead_letters
+        prefetch = self.prefetch or min(session.max_unsettled, MOST_PREFETCHED)
+        async with (
+            Inbox[RabbitMqDelivery](session, label) as inbox,
+            connected(self) as connection,
+        ):
+            await whole(prepared(connection, self, trial=session.trial), f"{self.name}: prepare")
+            beginning = self._begin(connection, inbox, prefetch)
+            consumer = await whole(beginning, f"{self.name}: begin")
+            async with beside(f"{self.name}: watch what waits", consumer.watch()):
+                yield consumer.deliveries()
 
-    def _delivery(
-        self, waiting: Waiting, consumer: Consumer, dead_letters: AbstractChannel | None
-    ) -> Delivery:
-        message = waiting.message
-        held = asyncio.get_running_loop().time() - waiting.since
-        deadline = max(1.0, self.consumer_timeout - held)
-        returned = (message.header.properties.headers or {}).get("x-delivery-count")
-        count = returned + 1 if message.redelivered and isinstance(returned, int) else None
-        if count is not None and count > (self.delivery_limit or _DELIVERY_LIMIT):
-            deadline = min(deadline, _LAST_DELIVERY)
-            _log.warning(
-                "%s: queue %s delivers an event for the last time (it came %d times)",
-                self.name, waiting.queue, count,
+    async def _begin(
+        self, connection: Connection, inbox: Inbox[RabbitMqDelivery], prefetch: int
+    ) -> Consumer:
+        publishing = await connection.channel() if self.dead_letter_exchange else None
+        consuming = await connection.channel(publisher_confirms=False)
+        channels = Channels(inbox.label, consuming, publishing, self.dead_letter_exchange)
+
+        def make(message: DeliveredMessage, queue: str) -> RabbitMqDelivery:
+            made = RabbitMqDelivery(
+                event_of(message, queue, self.topic_from), message, queue, channels,
+                timeout=self.consumer_timeout, limit=self.delivery_limit or _DELIVERY_LIMIT,
             )  # fmt: skip
-        event = event_of(message, waiting.queue, self.topic_from)
-        exchange = self.dead_letter_exchange
-        return RabbitMqDelivery(event, waiting, consumer, dead_letters, exchange, deadline, count)
+            if made.is_last:
+                _log.warning(
+                    "%s: queue %s delivers an event for the last time (it came %d times)",
+                    self.name, queue, made.count,
+                )  # fmt: skip
+            return made
 
-
-class RabbitMqDelivery(Delivery):
-    """A message that is unsettled on its channel."""
-
-    __slots__ = ("_consumer", "_dead_letters", "_exchange", "_waiting")
-
-    def __init__(
-        self,
-        event: Event,
-        waiting: Waiting,
-        consumer: Consumer,
-        dead_letters: AbstractChannel | None,
-        exchange: str,
-        deadline: float,
-        count: int | None,
-    ) -> None:
-        redelivered = bool(waiting.message.redelivered)
-        super().__init__(event, redelivered=redelivered, count=count, deadline=deadline)
-        self._waiting, self._consumer = waiting, consumer
-        self._dead_letters, self._exchange = dead_letters, exchange
-
-    @property
-    def _tag(self) -> int:
-        return self._waiting.message.delivery_tag or 0
-
-    async def ack(self) -> None:
-        """Tell the broker that it is done."""
-        await self._consumer.settle(self._consumer.channel.basic_ack(self._tag))
-
-    async def nack(self, delay: float = 0.0) -> None:  # noqa: ARG002
-        """Have the broker deliver it again, at once."""
-        await self._consumer.settle(self._consumer.channel.basic_nack(self._tag, requeue=True))
-
-    async def reject(self) -> None:
-        """Leave it to a dead-letter exchange: ours once it is confirmed, else the queue's own."""
-        channel = self._consumer.channel
-        if self._dead_letters is None:
-            await self._consumer.settle(channel.basic_reject(self._tag, requeue=False))
-            return
-        message = self._waiting.message
-        properties = message.header.properties
-        properties.headers = {
-            **{name: _sendable(value) for name, value in (properties.headers or {}).items()},
-            "x-first-death-queue": self._waiting.queue,
-            "x-first-death-exchange": message.exchange or "",
-            "x-first-death-reason": "rejected",
-        }
-        properties.delivery_mode = 2
-        properties.expiration = None
-        await self._consumer.settle(
-            self._dead_letters.basic_publish(
-                message.body, exchange=self._exchange, routing_key=message.routing_key or "",
-                properties=properties, mandatory=True,
-            )
+        return Consumer(
+            consuming, inbox, self.queues, make, prefetch=prefetch,
+            timeout=self.consumer_timeout, patience=self.connect_timeout,
         )  # fmt: skip
-        await self.ack()
-
-
-def _sendable(value: Any) -> Any:
-    """A header's value as the library takes it: text that is no UTF-8 came as bytes."""
-    return bytearray(value) if isinstance(value, bytes) else value

@@ -7,19 +7,23 @@ import logging
 from dataclasses import replace
 
 import msgspec
-from nats.aio.client import Client
-from nats.errors import Error, NoRespondersError
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
-from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from faas_connector.errors import SourceError
-
-__all__ = ["AckPolicy", "Consumer", "ConsumerConfig", "DeliverPolicy", "consumer_of"]
+from faas_connector.sources.nats.library import (
+    AckPolicy,
+    APIError,
+    Client,
+    ConsumerConfig,
+    ConsumerInfo,
+    DeliverPolicy,
+    Error,
+    JetStreamContext,
+    NoRespondersError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
 
 _log = logging.getLogger("faas_connector.source")
-
-
 # Seconds without a question, as after a crash, until the server forgets a consumer of a trial.
 _FORGOTTEN = 30.0
 

@@ -1,17 +1,28 @@
-"""What every source that connects to a broker can be told of TLS."""
+"""What every source that connects to a broker can be told: who we are, and of TLS."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
 
+from faas_connector.auth import Secret
 from faas_connector.errors import ConfigError
 from faas_connector.options import option, settings
 
 
 @settings
-class TlsSettings:
-    """How a broker is recognised, and how we show it who we are. A source inherits it."""
+class Credentials:
+    """Who we are. A source inherits it."""
+
+    user: str = option(default="", flag="broker-user")
+    """The user, where the broker asks for one."""
+    password: Secret | None = option(default=None, flag="broker-password", shown=False)
+    """The user's password."""
+
+
+@settings
+class BrokerSettings(Credentials):
+    """Who we are, and how the broker is recognised. A source inherits it."""
 
     tls: bool = option(default=False, flag="broker-tls")
     """Whether to speak TLS; a file below, or the scheme of the URL, says so too."""
@@ -29,7 +40,22 @@ class TlsSettings:
     """Whether the broker's certificate and host name must be right; `false` for trials only."""
 
 
-def ssl_context(tls: TlsSettings, source: str, *, implied: bool = False) -> ssl.SSLContext | None:
+def check_login(login: Credentials, source: str) -> None:
+    """Refuse a user without a password, and the other way round.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
+    if bool(login.user) != (login.password is not None):
+        raise ConfigError(
+            f"{source}.user and {source}.password go together; for example user: connector with "
+            "password_file: /var/openfaas/secrets/broker-password"
+        )
+
+
+def ssl_context(
+    tls: BrokerSettings, source: str, *, implied: bool = False
+) -> ssl.SSLContext | None:
     """What to connect with; None for a plain connection.
 
     Args:

@@ -1,9 +1,10 @@
-"""Work of a client library that must not be torn by a cancellation, nor swallow one."""
+"""What adapters of client libraries need: work that isn't torn, work beside, what was said."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from faas_connector.errors import SourceError
@@ -36,3 +37,20 @@ async def whole(work: Coroutine[Any, Any, T], what: str, *, grace: float = 0.0) 
     if task.cancelled():
         raise SourceError(f"{what}: the connection was lost")
     return task.result()
+
+
+@asynccontextmanager
+async def beside(what: str, *works: Coroutine[Any, Any, object]) -> AsyncGenerator[None]:
+    """Have it done while the block runs, and no longer."""
+    tasks = [asyncio.create_task(work, name=what) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

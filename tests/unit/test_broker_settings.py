@@ -10,7 +10,7 @@ from faas_connector.errors import ConfigError
 from faas_connector.options import settings
 from faas_connector.settings.definition import options_of
 from faas_connector.settings.sources import RUN_FLAGS
-from faas_connector.sources.tls import TlsSettings, ssl_context
+from faas_connector.sources.broker import BrokerSettings, ssl_context
 
 
 @pytest.fixture(scope="module")
@@ -26,31 +26,31 @@ def files(tmp_path_factory):
 
 
 def test_nothing_said_is_no_tls():
-    assert ssl_context(TlsSettings(), "nats") is None
+    assert ssl_context(BrokerSettings(), "nats") is None
 
 
 @pytest.mark.parametrize(("options", "implied"), [({"tls": True}, False), ({}, True)])
 def test_the_broker_must_be_recognised(options, implied):
-    context = ssl_context(TlsSettings(**options), "nats", implied=implied)
+    context = ssl_context(BrokerSettings(**options), "nats", implied=implied)
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
 def test_a_ca_file_is_the_only_authority(files):
-    context = ssl_context(TlsSettings(ca_file=files / "ca.crt"), "nats")
+    context = ssl_context(BrokerSettings(ca_file=files / "ca.crt"), "nats")
     assert len(context.get_ca_certs()) == 1
 
 
 def test_it_may_be_told_not_to_look(files):
-    context = ssl_context(TlsSettings(ca_file=files / "ca.crt", tls_verify=False), "nats")
+    context = ssl_context(BrokerSettings(ca_file=files / "ca.crt", tls_verify=False), "nats")
     assert context.verify_mode is ssl.CERT_NONE
 
 
 @pytest.mark.parametrize("names", [("tls.crt", "tls.key"), ("both.pem", None)])
 def test_a_certificate_of_our_own(files, names):
     cert, key = (None if name is None else files / name for name in names)
-    assert ssl_context(TlsSettings(cert_file=cert, key_file=key), "nats")
+    assert ssl_context(BrokerSettings(cert_file=cert, key_file=key), "nats")
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_a_certificate_of_our_own(files, names):
 def test_a_file_that_cannot_be_used_is_named(files, options, said):
     given = {name: files / text for name, text in options.items()}
     with pytest.raises(ConfigError, match=said) as caught:
-        ssl_context(TlsSettings(**given), "nats")
+        ssl_context(BrokerSettings(**given), "nats")
     assert "\n" not in str(caught.value)
 
 
 def test_a_source_inherits_the_options_and_their_flags():
     @settings
-    class BrokerSource(TlsSettings):
+    class BrokerSource(BrokerSettings):
         name: str = "broker"
 
     flags = {option.name: option.flag for option in options_of(BrokerSource, but=("name",))}

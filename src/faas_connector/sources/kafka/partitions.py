@@ -1,0 +1,208 @@
+"""The partitions that the group gave us: where each stands, and what is committed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+from faas_connector.errors import SourceError
+from faas_connector.event import Event
+from faas_connector.inbox import Inbox
+from faas_connector.source import Delivery, Session
+from faas_connector.sources.kafka.client import (
+    KafkaError,
+    RebalancedError,
+    Record,
+    TopicPartition,
+    commit,
+    reason_of,
+    register_listener,
+)
+from faas_connector.sources.kafka.settings import KafkaSettings, Start, start_time_of
+
+# Seconds of a commit after which a topic may have been deleted.
+_DOUBT = 1.0
+
+
+class Lane:
+    """One partition, from its assignment to its revocation; all offsets are of what comes next."""
+
+    __slots__ = ("committed", "done", "handed", "is_lost", "name", "read", "tp")
+
+    def __init__(self, tp: TopicPartition, start: int) -> None:
+        self.tp = tp
+        self.read = self.handed = self.done = self.committed = start
+        self.name = f"{tp.topic}/{tp.partition}"
+        self.is_lost = False
+
+
+class KafkaDelivery(Delivery):
+    """A record, acknowledged by committing the offset behind it."""
+
+    __slots__ = ("lane", "offset", "partitions")
+
+    def __init__(self, partitions: Partitions, lane: Lane, record: Record, event: Event) -> None:
+        super().__init__(
+            event,
+            position=f"{partitions.group}/{event.id}/{record.timestamp}",
+            partition=lane.name,
+        )
+        self.partitions, self.lane, self.offset = partitions, lane, record.offset
+
+    async def ack(self) -> None:
+        """Commit it, and all before it."""
+        await self.partitions.commit(self.lane, self.offset + 1)
+
+
+class Partitions:
+    """Those of one session. The library calls it when the group divides them anew."""
+
+    def __init__(
+        self, kafka: KafkaSettings, consumer: Any, inbox: Inbox[KafkaDelivery], session: Session
+    ) -> None:
+        self.group = kafka.group
+        self.lanes: dict[TopicPartition, Lane] = {}
+        self.assigned = asyncio.Event()
+        """Set while the group has none of them to divide."""
+        self.interrupt: Callable[[], None] = lambda: None
+        """Has whoever reads give up what nobody was handed."""
+        self._kafka, self._consumer = kafka, consumer
+        self._inbox, self._session = inbox, session
+        self._settled = asyncio.Event()  # something was committed, or will never be
+        self._committing = asyncio.Lock()
+
+    # Settling
+
+    async def commit(self, lane: Lane, offset: int) -> None:
+        """Commit up to an offset; what others have to commit meanwhile goes with it.
+
+        Raises:
+            SourceError: the partition isn't ours any more, or its broker doesn't take it.
+        """
+        lane.done = offset
+        async with self._committing:
+            if lane.is_lost:
+                raise self._failed(f"{lane.name} is no longer ours, or its log began anew")
+            if lane.committed == offset:
+                return
+            wait = self._kafka.session_timeout
+            try:
+                async with asyncio.timeout(wait):
+                    await self._commit_all()
+            except (KafkaError, TimeoutError) as error:
+                why = reason_of(error)
+                if isinstance(error, TimeoutError):
+                    why = f"not within {wait} s; is the broker up?"
+                failure = self._failed(f"could not commit {lane.name}: {why}")
+                self.lose()
+                if not isinstance(error, RebalancedError):
+                    self._inbox.fail(failure)
+                raise failure from error
+        self._settled.set()
+
+    async def _commit_all(self) -> None:
+        while due := [each for each in self.lanes.values() if each.done != each.committed]:
+            offsets = {each.tp: each.done for each in due}
+            try:
+                async with asyncio.timeout(_DOUBT):
+                    await commit(self._consumer, offsets)
+            except TimeoutError:
+                # The library tries for ever what can't be: of a topic that was deleted nothing
+                # comes again, and so nothing is to be committed.
+                there: Collection[str] = ()
+                with contextlib.suppress(KafkaError):
+                    there = await self._consumer.topics()
+                due = [each for each in due if there and each.tp.topic not in there]
+            for each in due:
+                each.committed = offsets[each.tp]
+
+    def lose(self) -> None:
+        """Nothing that is in hand can be settled any more."""
+        for lane in self.lanes.values():
+            lane.is_lost = True
+        self.interrupt()
+        self._settled.set()
+
+    def _failed(self, reason: str) -> SourceError:
+        return SourceError(f"{self._inbox.label}: {reason}")
+
+    # The group: called by the library
+
+    async def on_partitions_revoked(self, _revoked: Collection[TopicPartition]) -> None:
+        """Hand nothing more out, and wait for what is in hand."""
+        self.assigned.clear()
+        self.interrupt()
+        await within(self._all_settled(), self._kafka.rebalance_wait)
+        self.lose()
+        self.lanes.clear()
+
+    async def _all_settled(self) -> None:
+        while any(
+            each.committed < each.handed and not each.is_lost for each in self.lanes.values()
+        ):
+            self._settled.clear()
+            await self._settled.wait()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Begin where the group stands."""
+        try:
+            await self.check_topics()
+            starts = await self._starts(assigned)
+            for tp, start in starts.items():
+                self._consumer.seek(tp, start)
+                self.lanes[tp] = Lane(tp, start)
+        except SourceError as error:
+            self._inbox.fail(error)
+        except Exception as error:
+            self._inbox.fail(reason_of(error))
+        else:
+            self.assigned.set()
+            self._inbox.wake()
+
+    async def check_topics(self) -> None:
+        """See that there is something to read; what isn't there is read once it is.
+
+        Raises:
+            SourceError: none of the topics is there.
+        """
+        wanted = frozenset(self._kafka.topics)
+        missing = wanted - await self._consumer.topics() if wanted else wanted
+        if missing and missing == wanted:
+            raise SourceError(
+                f"{self._kafka.name}: Kafka at {', '.join(self._kafka.brokers)} has no topic "
+                f"{', '.join(sorted(missing))} that we may read; create it, or correct topics"
+            )
+        self._session.lacks(missing)
+
+    async def _starts(self, assigned: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        consumer = self._consumer
+        committed = await asyncio.gather(*(consumer.committed(tp) for tp in assigned))
+        starts = {tp: at for tp, at in zip(assigned, committed, strict=True) if at is not None}
+        fresh = [tp for tp in assigned if tp not in starts]
+        if not fresh:
+            return starts
+        since = start_time_of(self._kafka.start_time)
+        if since is None and self._kafka.start is Start.EARLIEST:
+            return starts | dict(await consumer.beginning_offsets(fresh))
+        begins = dict(await consumer.end_offsets(fresh))
+        if since is not None:
+            found = await consumer.offsets_for_times(dict.fromkeys(fresh, since))
+            begins |= {tp: at.offset for tp, at in found.items() if at is not None}
+        if not self._session.trial:
+            # Without this, what comes until the first commit would be left out by who reads next.
+            await consumer.commit(begins)
+        return starts | begins
+
+
+async def within(wait: Awaitable[object], seconds: float) -> bool:
+    """Wait for so long at most; whether it came."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await wait
+            return True
+    return False
+
+
+register_listener(Partitions)
