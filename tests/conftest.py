@@ -124,3 +124,13 @@ def kafka(tmp_path_factory):
 
     with KafkaServer(tmp_path_factory.mktemp("kafka"), trustme.CA()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory):
+    """NATS with JetStream, started once for all tests of this process that use it."""
+    pytest.importorskip("nats", reason="no nats-py: pip install 'faas-connector[nats]'")
+    from servers.nats import NatsServer
+
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server

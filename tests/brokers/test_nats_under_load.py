@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 import nats
 import pytest
 
-from servers.nats import NatsServer
-
 from .harness import eventually, lost, repeated, replicas, rounds, slow_function
 
 NUMBERS = itertools.count()
@@ -20,10 +18,9 @@ UNSETTLED = 64
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with NatsServer(tmp_path_factory.mktemp("nats")) as started:
-        yield started
+@pytest.fixture
+def server(nats_server):
+    return nats_server
 
 
 @pytest.fixture
