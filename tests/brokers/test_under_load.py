@@ -15,10 +15,17 @@ EVENTS = 400
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture
-async def load(request):
+@pytest.fixture(scope="session")
+def broker(request):
+    """How its load is made, and its server."""
     kind = LOADS[request.param]
-    made = kind(request.getfixturevalue(kind.broker))
+    return kind, request.getfixturevalue(kind.broker)
+
+
+@pytest.fixture
+async def load(broker):
+    kind, server = broker
+    made = kind(server)
     await made.prepare()
     return made
 
@@ -26,20 +33,20 @@ async def load(request):
 def rounds(most=20, **few):
     """Of each broker as many in each run of the tests as are given here, and all in a soak."""
     return pytest.mark.parametrize(
-        ("load", "number"),
+        ("broker", "number"),
         [
             pytest.param(kind, number, marks=() if number < few.get(kind, 0) else pytest.mark.soak)
             for kind in LOADS
             for number in range(most)
         ],
-        indirect=["load"],
+        indirect=["broker"],
     )
 
 
 def times(*quick, few=2, many=20):
     """How often something is to happen: a few times in each run of the tests, more in a soak."""
     return pytest.mark.parametrize(
-        ("load", "times"),
+        ("broker", "times"),
         [
             pytest.param(
                 kind, number, marks=() if kind in quick and number == few else pytest.mark.soak
@@ -47,7 +54,7 @@ def times(*quick, few=2, many=20):
             for kind in LOADS
             for number in (few, many)
         ],
-        indirect=["load"],
+        indirect=["broker"],
     )
 
 
