@@ -71,12 +71,9 @@ class JetStreamSource(NatsSettings):
     """The JetStream domain, where the stream is not in the server's own."""
 
     traits = SourceTraits(
-        guarantee=Guarantee.AT_LEAST_ONCE,
-        delays_nacks=True,
-        extends=True,
-        replicas_share=True,
+        guarantee=Guarantee.AT_LEAST_ONCE, delays_nacks=True, extends=True, replicas_share=True,
         connector="faas-connector/jetstream-connector",
-    )
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_nats(self, "jetstream")
