@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import nats
 import pytest
 
-from .harness import eventually, lost, repeated, replicas, rounds, slow_function
+from .harness import eventually, lost, replicas, rounds, slow_function
 
 NUMBERS = itertools.count()
 UNSETTLED = 64
@@ -70,7 +70,7 @@ def arguments(server, subject, *more):
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.soak)])
-async def test_rolling_restarts_lose_and_repeat_nothing(server, subject, tmp_path, times):
+async def test_rolling_restarts_lose_and_repeat_nothing(server, subject, repeats, tmp_path, times):
     async with slow_function(subject, seconds=0.05) as gateway:
         async with replicas(tmp_path, gateway, arguments(server, subject)) as another:
             running = [await another(), await another()]
@@ -81,11 +81,11 @@ async def test_rolling_restarts_lose_and_repeat_nothing(server, subject, tmp_pat
             await eventually(lambda: not lost(gateway, published.count))
             for each in running:
                 await each.stop()
-        assert repeated(gateway) == []
+        assert repeats(gateway) == []
 
 
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.soak)])
-async def test_joins_and_leaves_lose_and_repeat_nothing(server, subject, tmp_path, times):
+async def test_joins_and_leaves_lose_and_repeat_nothing(server, subject, repeats, tmp_path, times):
     async with slow_function(subject, seconds=0.05) as gateway:
         async with replicas(tmp_path, gateway, arguments(server, subject)) as another:
             stays = await another()
@@ -95,11 +95,13 @@ async def test_joins_and_leaves_lose_and_repeat_nothing(server, subject, tmp_pat
                     await comes.stop()
             await eventually(lambda: not lost(gateway, published.count))
             await stays.stop()
-        assert repeated(gateway) == []
+        assert repeats(gateway) == []
 
 
 @pytest.mark.parametrize("number", rounds(1))
-async def test_one_of_two_replicas_is_killed(server, subject, tmp_path, number):
+async def test_one_of_two_replicas_is_killed(
+    server, subject, repeats, record_property, tmp_path, number
+):
     """Lost is what it held, and nothing that came to the other one."""
     async with slow_function(subject, seconds=0.05) as gateway:
         async with replicas(tmp_path, gateway, arguments(server, subject)) as another:
@@ -112,9 +114,10 @@ async def test_one_of_two_replicas_is_killed(server, subject, tmp_path, number):
             last = published.count - 1
             await eventually(lambda: last not in lost(gateway, published.count))
             await second.stop()
+        record_property("lost", len(lost(gateway, published.count)))
         assert [each for each in lost(gateway, published.count) if each > killed_at] == []
         assert len(lost(gateway, published.count)) <= UNSETTLED
-        assert repeated(gateway) == []
+        assert repeats(gateway) == []
 
 
 def journalled(replica):
@@ -126,7 +129,9 @@ def journalled(replica):
 
 
 @pytest.mark.parametrize("number", rounds(1))
-async def test_a_killed_connector_loses_nothing_of_its_journal(server, subject, tmp_path, number):
+async def test_a_killed_connector_loses_nothing_of_its_journal(
+    server, subject, repeats, tmp_path, number
+):
     """With `durable`; it takes in more than it may deliver at a time."""
     events = 300
     async with slow_function(subject, seconds=0.3) as gateway:
@@ -144,7 +149,7 @@ async def test_a_killed_connector_loses_nothing_of_its_journal(server, subject, 
             await replica.start()
             await eventually(lambda: not lost(gateway, events))
             await replica.stop()
-        assert len(repeated(gateway)) <= UNSETTLED
+        assert len(repeats(gateway)) <= UNSETTLED
 
 
 @pytest.mark.parametrize("number", rounds(1))

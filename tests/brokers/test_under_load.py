@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from .harness import called, eventually, lost, repeated, replicas, slow_function
+from .harness import called, eventually, lost, replicas, slow_function
 from .loads import LOADS, UNSETTLED
 
 EVENTS = 400
@@ -64,7 +64,7 @@ async def none_left(load, events):
 
 
 @rounds(kafka=2, quorum=1, jetstream=1)
-async def test_a_killed_broker_loses_nothing(load, tmp_path, number):
+async def test_a_killed_broker_loses_nothing(load, repeats, tmp_path, number):
     await load.publish(EVENTS)
     async with slow_function(load.topic, seconds=0.1) as gateway:
         async with replicas(tmp_path, gateway, load.arguments(*load.outage(number))) as another:
@@ -76,12 +76,12 @@ async def test_a_killed_broker_loses_nothing(load, tmp_path, number):
             await eventually(lambda: not lost(gateway, EVENTS))
             await none_left(load, EVENTS)
             await replica.stop()
-        assert len(repeated(gateway)) <= load.forgets(settled)
+        assert len(repeats(gateway)) <= load.forgets(settled)
         assert max(called(gateway).values()) <= 2
 
 
 @rounds(most=1, kafka=1, quorum=1, jetstream=1)
-async def test_it_stops_while_the_broker_is_down(load, number, tmp_path):
+async def test_it_stops_while_the_broker_is_down(load, repeats, tmp_path, number):
     await load.publish(EVENTS)
     async with slow_function(load.topic, seconds=0.1) as gateway:
         given = load.arguments("--timeout-drain", "1s")
@@ -96,12 +96,12 @@ async def test_it_stops_while_the_broker_is_down(load, number, tmp_path):
             await replica.start()
             await eventually(lambda: not lost(gateway, EVENTS))
             await replica.stop()
-        assert len(repeated(gateway)) <= UNSETTLED
+        assert len(repeats(gateway)) <= UNSETTLED
     assert await load.left(EVENTS) == 0
 
 
 @rounds(kafka=1, classic=1, jetstream=1)
-async def test_a_killed_connector_repeats_what_was_unsettled(load, tmp_path, number):
+async def test_a_killed_connector_repeats_what_was_unsettled(load, repeats, tmp_path, number):
     await load.publish(EVENTS)
     async with slow_function(load.topic, seconds=0.1) as gateway:
         async with replicas(tmp_path, gateway, load.arguments()) as another:
@@ -112,13 +112,13 @@ async def test_a_killed_connector_repeats_what_was_unsettled(load, tmp_path, num
             second = await another()
             await eventually(lambda: not lost(gateway, EVENTS))
             await second.stop()
-        assert len(repeated(gateway)) <= UNSETTLED
+        assert len(repeats(gateway)) <= UNSETTLED
         assert max(called(gateway).values()) <= 2
     assert await load.left(EVENTS) == 0
 
 
 @rounds(kafka=1, classic=1, jetstream=1)
-async def test_one_of_two_replicas_is_killed(load, tmp_path, number):
+async def test_one_of_two_replicas_is_killed(load, repeats, tmp_path, number):
     async with slow_function(load.topic, seconds=0.1) as gateway:
         async with replicas(tmp_path, gateway, load.arguments()) as another:
             first, second = await another(), await another()
@@ -127,12 +127,12 @@ async def test_one_of_two_replicas_is_killed(load, tmp_path, number):
             await first.kill()
             await eventually(lambda: not lost(gateway, EVENTS))
             await second.stop()
-        assert len(repeated(gateway)) <= UNSETTLED
+        assert len(repeats(gateway)) <= UNSETTLED
     assert await load.left(EVENTS) == 0
 
 
 @times("kafka", "classic", "jetstream")
-async def test_joins_and_leaves_repeat_nothing(load, tmp_path, times):
+async def test_joins_and_leaves_repeat_nothing(load, repeats, tmp_path, times):
     events = 200 * times  # so that there is work throughout
     await load.publish(events)
     async with slow_function(load.topic, seconds=0.1) as gateway:
@@ -144,12 +144,12 @@ async def test_joins_and_leaves_repeat_nothing(load, tmp_path, times):
                 await comes.stop()
             await eventually(lambda: not lost(gateway, events))
             await stays.stop()
-        assert repeated(gateway) == []
+        assert repeats(gateway) == []
     assert await load.left(events) == 0
 
 
 @times("kafka", "classic", "jetstream")
-async def test_rolling_restarts_repeat_nothing(load, tmp_path, times):
+async def test_rolling_restarts_repeat_nothing(load, repeats, tmp_path, times):
     events = 200 * times  # so that there is work throughout
     await load.publish(events)
     async with slow_function(load.topic, seconds=0.1) as gateway:
@@ -162,5 +162,5 @@ async def test_rolling_restarts_repeat_nothing(load, tmp_path, times):
             await eventually(lambda: not lost(gateway, events))
             for each in running:
                 await each.stop()
-        assert repeated(gateway) == []
+        assert repeats(gateway) == []
     assert await load.left(events) == 0
