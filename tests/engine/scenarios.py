@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-from faas_connector.config import Limits, Timeouts
+from faas_connector.config import Limits, Timeouts, Unmatched
 from faas_connector.contract import FunctionContract, Order
 from faas_connector.errors import StoreError
 from faas_connector.names import FunctionName, Invocation
@@ -100,7 +100,7 @@ _ANSWERS = st.one_of(
 def scenarios(
     draw: st.DrawFn,
     *,
-    incidents: tuple[str, ...] = ("outage", "store", "break", "vanish", "absent"),
+    incidents: tuple[str, ...] = ("outage", "store", "break", "vanish", "absent", "forget"),
     positions: bool | None = None,
 ) -> Scenario:
     """Any scenario.
@@ -197,11 +197,17 @@ class Play:
             retry=scenario.retry,
             limits=scenario.limits,
             timeouts=Timeouts(call=5.0, cold_start=5.0, drain=scenario.drain),
-            options={"park_after": scenario.park_after},
+            options={"park_after": scenario.park_after, "unmatched": self._unmatched()},
             store=self.store,
         )
         self.reports: list[str] = []
         self._outages = self._failures = 0
+
+    def _unmatched(self) -> Unmatched:
+        """Held, unless somebody publishes what nobody will ever ask for."""
+        asked = {topic for function in self.scenario.functions for topic in function.topics}
+        published = {event.topic for event in self.scenario.events}
+        return Unmatched.HOLD if published <= asked else Unmatched.ACK
 
     def _behave(self, function: str, data: bytes, call: int) -> Answer:
         number = int(function[1:].split(".", maxsplit=1)[0])
@@ -220,18 +226,14 @@ class Play:
     async def go_wrong(self, incident: Incident) -> None:
         """One incident, to its end."""
         await asyncio.sleep(incident.at)
-        world, name = self.world, ""
-        if self.scenario.functions:
-            which = incident.which % len(self.scenario.functions)
-            name = str(self.scenario.functions[which].name)
         if incident.what == "outage":
             how = ("refused", "hanging", "503", "closing")[incident.which]
             self._outages += 1
-            world.gateway.go_down(how)
+            self.world.gateway.go_down(how)
             await asyncio.sleep(incident.seconds)
             self._outages -= 1
             if not self._outages:
-                world.gateway.come_back()
+                self.world.gateway.come_back()
         elif incident.what == "store":
             await asyncio.sleep(_BEGINNING)
             self._failures += 1
@@ -243,13 +245,27 @@ class Play:
         elif incident.what == "break":
             self.source.break_connection()
             self.source.refusals += incident.which
-        elif incident.what == "vanish" and name:
+        elif self.scenario.functions:
+            which = incident.which % len(self.scenario.functions)
+            await self._go_wrong_with(str(self.scenario.functions[which].name), incident)
+
+    async def _go_wrong_with(self, name: str, incident: Incident) -> None:
+        """One function is not there for a while."""
+        world = self.world
+        if incident.what == "vanish":
             world.builder.set_missing({name})
             world.gateway.absent.add(name)
             await asyncio.sleep(incident.seconds)
             world.builder.set_missing(())
             world.gateway.absent.discard(name)
-        elif incident.what == "absent" and name:
+        elif incident.what == "forget":
+            # Nobody asks for its topics meanwhile: what comes of them is held.
+            contract = world.builder.contracts.get(name)
+            if contract is not None:
+                world.forget(name)
+                await asyncio.sleep(incident.seconds)
+                world.builder.add(contract)
+        elif incident.what == "absent":
             world.gateway.absent.add(name)
             await asyncio.sleep(incident.seconds)
             world.gateway.absent.discard(name)

@@ -24,7 +24,7 @@ SIZES = pytest.mark.parametrize(
         *(pytest.param(2000, number, id=f"many {number}", marks=MANY) for number in range(1, 11)),
     ],
 )
-WITHOUT_BREAKS = ("outage", "store", "vanish", "absent")
+WITHOUT_BREAKS = ("outage", "store", "vanish", "absent", "forget")
 
 
 @SIZES

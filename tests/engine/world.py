@@ -227,6 +227,12 @@ class World:
         self.wanted[data] = tuple(str(each.name) for each in found)
         source.publish(event)
 
+    def forget(self, name: str) -> None:
+        """A function is gone for good, and what was published is no longer for it."""
+        self.builder.remove(name)
+        for data, names in self.wanted.items():
+            self.wanted[data] = tuple(each for each in names if each != name)
+
     # Running
 
     @asynccontextmanager
