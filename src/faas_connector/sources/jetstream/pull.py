@@ -117,10 +117,14 @@ class JetStreamDelivery(Delivery):
         stream, sequence, count = found.stream, found.sequence.stream, found.num_delivered
         # A stream that is made anew counts from 1 again; the time tells them apart.
         stored = message.reply.split(".")[-2]
-        headers = headers_of(
-            message, Stream=stream, Consumer=found.consumer, Sequence=str(sequence),
-            Delivered=str(count), Timestamp=found.timestamp.isoformat(),
-        )  # fmt: skip
+        own = {
+            "Stream": stream,
+            "Consumer": found.consumer,
+            "Sequence": str(sequence),
+            "Delivered": str(count),
+            "Timestamp": found.timestamp.isoformat(),
+        }
+        headers = headers_of(message, own)
         event_id: str | None = (message.headers or {}).get("Nats-Msg-Id")
         subject = message.subject
         super().__init__(

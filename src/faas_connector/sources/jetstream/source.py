@@ -85,10 +85,8 @@ class JetStreamSource(NatsSettings):
                     f"jetstream.{field} must be a name without blanks and '.*>/\\', got {value!r}; "
                     "for example ORDERS"
                 )
-        check_above_zero(
-            self, "jetstream", "ack_wait", "max_deliver", "max_ack_pending", "batch",
-            "start_sequence",
-        )  # fmt: skip
+        check_above_zero(self, "jetstream", "ack_wait", "max_deliver", "max_ack_pending", "batch")
+        check_above_zero(self, "jetstream", "start_sequence")
         if self.start_sequence is not None and self.start_time:
             raise ConfigError("jetstream.start_sequence and start_time exclude each other")
         take_members(self, "jetstream", start=Start)

@@ -137,8 +137,7 @@ def _why_refused(source: NatsSettings, error: Exception) -> str:
     return f"can't connect ({type(error).__name__}); are nkey and creds_file right?"
 
 
-def headers_of(message: Msg, **own: str) -> dict[str, str]:
+def headers_of(message: Msg, own: Mapping[str, str | None]) -> dict[str, str]:
     """The call's header fields: our own as `X-Nats-…`, the message's as `X-Nats-Header-…`."""
     sent: Mapping[str, Any] = message.headers or {}
-    ours = {name.replace("_", "-"): value for name, value in own.items()}
-    return fields("X-Nats-", ours, ((f"Header-{name}", str(value)) for name, value in sent.items()))
+    return fields("X-Nats-", own, ((f"Header-{name}", str(value)) for name, value in sent.items()))

@@ -21,8 +21,7 @@ _FOLLOW = 0.5
 
 
 def _event(message: Msg) -> Event:
-    reply = {"Reply_To": message.reply} if message.reply else {}
-    headers = headers_of(message, Subject=message.subject, **reply)
+    headers = headers_of(message, {"Subject": message.subject, "Reply-To": message.reply or None})
     return Event(message.subject, message.data, headers, key=message.subject)
 
 
