@@ -60,7 +60,14 @@ class Leaving:
             now = self._clock()
             ids = await keeper.write(
                 [
-                    function_entry(tracked, each, State.PARKED, Reason.DEADLINE, due=now, now=now)
+                    function_entry(
+                        tracked,
+                        each,
+                        State.PARKED,
+                        Reason.DEADLINE,
+                        due=max(now, each.due),
+                        now=now,
+                    )
                     for each in new
                 ]
             )
@@ -119,13 +126,20 @@ class Leaving:
         elif keeper is not None and (tracked.delivery.is_last or is_partly_told):
             now = self._clock()
             entries = [
-                function_entry(tracked, each, State.PARKED, Reason.BACKOFF, due=now, now=now)
+                function_entry(
+                    tracked, each, State.PARKED, Reason.BACKOFF, due=max(now, each.due), now=now
+                )
                 for each in tracked.open
             ] or [whole_entry(tracked, State.PARKED, Reason.HELD, due=now, now=now)]
             await keeper.store.write(entries)
             await self._settler.ack([tracked])
         elif keeper is not None or not tracked.succeeded:
-            # All of a key come again, in their order: none of them is kept here.
+            # All of a key come again, in their order: none of them is kept here, or comes later.
             await self._settler.remember([tracked])
             if not self._gate.is_closed:
-                await tracked.delivery.nack()
+                due = (
+                    0.0
+                    if tracked.tickets
+                    else max((each.due for each in tracked.open), default=0.0)
+                )
+                await tracked.delivery.nack(max(0.0, due - self._clock()))

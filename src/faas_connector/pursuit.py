@@ -91,6 +91,8 @@ class Pending(msgspec.Struct, eq=False):
     """Its entry in the store; 0 where there is none."""
     kept_calls: int = 0
     """Calls that the entry knows of."""
+    due: float = 0.0
+    """Before which it may not be called again, in seconds since the epoch."""
     is_probe: bool = False
     """Whether its next call tells if a paused function works again."""
     waits: Callable[[], Awaitable[None]] | None = None
@@ -166,6 +168,7 @@ class Pursuit:
             is_admitted = False
             if decision is None:
                 continue
+            pending.due = decision.due
             if decision.fate is not Fate.PARK or self._is_for_store(pending, decision):
                 return decision
             if pending.waits is not None and decision.due - self._clock() > _LONG_WAIT:

@@ -325,3 +325,29 @@ def test_nothing_more_is_taken_from_the_store_during_a_drain():
         assert len(world.gateway.of("a")) == 1
 
     run(main())
+
+
+@pytest.mark.parametrize(("ends", "deadline"), [("crash", 3.0), ("stop", 3.0), ("stop", None)])
+def test_a_retry_after_is_not_undercut_by_the_next_run(ends, deadline):
+    """It waits in memory when its deadline has it parked, or a stop hands it back."""
+
+    async def main() -> None:
+        traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, delays_nacks=True)
+        source = MemorySource(traits=traits, deadline=deadline)
+        world = World(
+            [function("a")], [source],
+            lambda _name, _data, call: Answer(429, retry_after=4) if call == 1 else OK,
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.1),
+        )  # fmt: skip
+        async with world.running() if ends == "stop" else world.crashing():
+            world.publish(source, b"1")
+            await asyncio.sleep(2.5)
+            assert len(world.gateway.log) == 1
+        async with world.running():
+            await world.quiet()
+        first, second = world.gateway.log
+        assert second.begin - first.end >= 4.0
+        world.check()
+        world.check_complete()
+
+    run(main())
