@@ -239,17 +239,20 @@ class Store(Protocol):
         until: float,
         puts: Sequence[Entry] = (),
         removes: Sequence[int] = (),
+        synced: bool = True,
     ) -> None:
         """Make entries of functions DONE until then; of these nothing is kept but whose they were.
 
         An id that is not there is passed over. Other entries are put and removed with it, all or
-        none.
+        none. Claims of those that are done with, or removed, stay.
 
         Args:
             ids: of the entries that are done with.
             until: when they are forgotten; seconds since the epoch.
             puts: as `write` puts them; of other entries.
             removes: ids of yet others.
+            synced: False to return once it outlives this process, though not a power cut; it is on
+                disk when any later call of another method has returned.
 
         Raises:
             StoreFullError: as `write`.
@@ -299,11 +302,18 @@ class Store(Protocol):
         """The entries that fit, in the order of their ids; ask for many in parts (`limit`)."""
         ...
 
-    async def claim(self, query: Query, *, seconds: float) -> list[Entry]:
+    async def claim(
+        self, query: Query, *, seconds: float, max_bytes: float = math.inf
+    ) -> list[Entry]:
         """Like `select`, and mark them as taken for some seconds; leaves out what others took.
 
         A claim ends with `write` (of that entry), with `release`, or with time. Claiming again
         what one has claimed renews it.
+
+        Args:
+            query: which ones.
+            seconds: after which others may take them.
+            max_bytes: of their events' bodies, after which no more are read; one always is.
         """
         ...
 

@@ -57,6 +57,44 @@ async def test_an_event_is_on_disk_before_it_is_accepted(tmp_path, strace):
         assert written < synced < accepted, number
 
 
+WRITER = """
+import asyncio, os, sys
+from faas_connector import Event
+from faas_connector.store import Entry, State
+from faas_connector.stores.sqlite import SqliteStore
+
+async def main():
+    async with SqliteStore(sys.argv[1]) as store:
+        dead = Entry(state=State.DEAD, source="s", event=Event("t"))
+        ids = await store.write([dead] * 3)
+        os.write(1, b"begin\\n")
+        for number in ids:
+            await store.finish([number], until=9.0, synced=False)
+        os.write(1, b"finished\\n")
+        await store.release([])
+        os.write(1, b"released\\n")
+
+asyncio.run(main())
+"""
+
+
+def test_what_is_written_without_a_sync_is_on_disk_with_the_next_call(tmp_path, strace):
+    trace = tmp_path / "trace.txt"
+    subprocess.run(
+        [strace, "-f", "-y", "-e", "trace=write,pwrite64,fsync,fdatasync", "-o", str(trace),
+         sys.executable, "-c", WRITER, str(tmp_path / "state")],
+        check=True, stdout=subprocess.DEVNULL, timeout=60,
+    )  # fmt: skip
+    calls = trace.read_text(errors="replace").splitlines()
+    begun, finished, released = (
+        first(calls, rf'write\(1<.*"{text}', 0) for text in ("begin", "finished", "released")
+    )
+    synced = re.compile(r"(fdatasync|fsync)\(")
+    assert any("pwrite64" in call and "state.db-wal" in call for call in calls[begun:finished])
+    assert not any(synced.search(call) for call in calls[begun:finished])
+    assert finished < synced_after(calls, finished) < released
+
+
 def first(calls, pattern, begin):
     """Where the first call from `begin` on stands that fits."""
     for at in range(begin, len(calls)):

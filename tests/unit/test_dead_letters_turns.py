@@ -51,7 +51,7 @@ def test_one_of_a_key_at_a_time_and_others_overtake():
         turns.add(entry)
     first = take_all(turns)
     assert ids(first) == [1, 3, 4]
-    assert len(turns) == 2
+    assert turns.count == 2
     turns.done(first[1])
     assert not turns.ready
     turns.done(first[0])
@@ -73,7 +73,7 @@ def test_events_without_order_wait_for_nobody():
     for number in (1, 2, 3):
         turns.add(letter(number, ordered=False))
     assert ids(take_all(turns)) == [1, 2, 3]
-    assert (len(turns), turns.bytes) == (0, 0)
+    assert (turns.count, turns.bytes) == (0, 0)
 
 
 @given(st.data())
@@ -102,7 +102,7 @@ def test_each_key_in_order_and_none_forgotten(data):
     for wanted in {chain(entry) for entry in entries}:
         of_key = ids(entry for entry in begun if entry.ordered and chain(entry) == wanted)
         assert of_key == sorted(of_key)
-    assert (len(turns), turns.bytes) == (0, 0)
+    assert (turns.count, turns.bytes) == (0, 0)
 
 
 def chain(entry):

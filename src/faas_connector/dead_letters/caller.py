@@ -17,11 +17,20 @@ from faas_connector.event import Event
 from faas_connector.gate import OutageGate
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.invoker import Invoker, stable_call_id
-from faas_connector.names import FunctionName
-from faas_connector.outcome import Kind, Outcome, outcome_of, outcome_of_error
+from faas_connector.names import FunctionName, Invocation
+from faas_connector.outcome import (
+    ACCEPTED,
+    DELIVERED,
+    Kind,
+    Outcome,
+    outcome_of,
+    outcome_of_error,
+)
 from faas_connector.store import Entry
 from faas_connector.topic_map import TopicMap
 
+# Looked up once: Python 3.11 takes its time over members of an Enum.
+_SYNC = Invocation.SYNC
 # Seconds that one probe of the gateway may take.
 _PROBE_TIMEOUT = 5.0
 
@@ -152,6 +161,9 @@ class InvokerCaller:
             except ConfigError as error:
                 return Called(Outcome(Kind.REFUSED, str(error)), calls=calls)
             calls += 1
+            if response.ok:
+                outcome = DELIVERED if terms.mode is _SYNC else ACCEPTED
+                return Called(outcome, response.body, calls)
             if response.status is None:
                 outcome = outcome_of_error(response.error or ConnectorError("no answer"))
             else:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -13,10 +14,10 @@ from typing import BinaryIO, Self
 import msgspec
 
 from faas_connector.dead_letters.lines import UnreadableLine, read_lines
-from faas_connector.dead_letters.shelf import Split
+from faas_connector.dead_letters.shelf import Fate, Settled, Split
 from faas_connector.errors import StoreError, StoreLockedError
 from faas_connector.planning import from_outside
-from faas_connector.store import Entry, Query, State, fits
+from faas_connector.store import Entry, Query, State, fits, within
 
 
 class FileShelf:
@@ -97,16 +98,13 @@ class FileShelf:
         self._file.close()
         self._file = None
 
-    async def take(self, limit: int) -> list[Entry]:
+    async def take(self, limit: int, max_bytes: int) -> list[Entry]:
         """The next lines."""
         if self._wanted is not None:
             limit = min(limit, self._wanted)
-            self._wanted -= limit
-        found = list[Entry]()
-        for entry in self._next() if limit else ():
-            found.append(entry)
-            if len(found) == limit:
-                break
+        found = within(islice(self._next(), limit), max_bytes)
+        if self._wanted is not None:
+            self._wanted -= len(found)
         return found
 
     def _next(self) -> Iterator[Entry]:
@@ -134,13 +132,9 @@ class FileShelf:
             self.noted += not still[-1]
         return still
 
-    async def settle(
-        self,
-        done: Sequence[Entry],
-        failed: Sequence[Entry],
-        left: Sequence[Entry],
-    ) -> None:
+    async def settle(self, settled: Sequence[Settled]) -> None:
         """Note what is done."""
+        done = [each.entry for each in settled if each.fate is Fate.REPLAYED]
         if self._file is not None and done:
             try:
                 self._file.write(b"".join(self._note(entry) + b"\n" for entry in done))
@@ -149,9 +143,9 @@ class FileShelf:
                     f"can't note in {str(self._path)!r} what was replayed ({error.strerror}); "
                     f"{len(done)} that have just succeeded would be sent again"
                 ) from error
-        for entry in (*done, *failed, *left):
-            if entry.id not in self._parted:
-                del self._digests[entry.id]
+        for each in settled:
+            if each.entry.id not in self._parted:
+                del self._digests[each.entry.id]
 
     def _note(self, entry: Entry) -> bytes:
         digest = self._digests[entry.id]

@@ -129,7 +129,8 @@ class DeadLetters:
         every function that asks for it now. A success removes the dead letter; what fails again
         stays, with its new status and reason. While the gateway is down, nothing is called.
 
-        Cancelled, it gives up the calls in flight; another replay repeats these at most.
+        Cancelled or killed, it gives up the calls in flight; another replay repeats these at most.
+        A power cut may repeat 256 more.
 
         Args:
             controller: one that is running.

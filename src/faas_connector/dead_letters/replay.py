@@ -11,20 +11,22 @@ from typing import cast
 import msgspec
 
 from faas_connector.dead_letters.caller import Called, Caller, call_id_of
-from faas_connector.dead_letters.shelf import Fate, Ledger, Shelf, Split
+from faas_connector.dead_letters.shelf import Fate, Ledger, Settled, Shelf, Split
 from faas_connector.dead_letters.store_shelf import CLAIM_SECONDS
-from faas_connector.dead_letters.turns import Pace, Turns, size
+from faas_connector.dead_letters.turns import Pace, Turns
 from faas_connector.errors import StoreError
 from faas_connector.outcome import Kind
 from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason
 
 _log = logging.getLogger("faas_connector.dead_letters")
 
-# Entries and bytes that are read ahead, and the most that are asked for at a time.
-_MOST_WAITING = 1024
-_MOST_WAITING_BYTES = 16 * 1024 * 1024
-_BATCH = 256
-_FIRST_BATCH = 32
+# Entries and bytes that are asked for at a time, and what is read ahead at most beside them.
+_PAGE = 256
+_PAGE_BYTES = 8 * 1024 * 1024
+_AHEAD = 768
+
+# Looked up once: Python 3.11 takes its time over members of an Enum.
+_REPLAYED, _FAILED, _LEFT = Fate.REPLAYED, Fate.FAILED, Fate.LEFT
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -81,15 +83,14 @@ class Replay:
         self._pace = None if rate is None else Pace(rate)
         self._on_progress = on_progress
         self._clock = clock
-        self._ledger = Ledger(shelf)
+        self._ledger = Ledger(self._write)
         self._turns = Turns()
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._stopping = stopping or asyncio.Event()
         self._all_taken = False
-        self._most_bytes: int | None = None
-        self._counts = dict.fromkeys(Fate, 0)
+        self._replayed = self._failed = self._left = 0
 
     async def run(self) -> Replayed:
         """Replay until there are no more.
@@ -118,13 +119,7 @@ class Replay:
             raise _first(group) from group
         finally:
             await self._end()
-        counts = self._counts
-        return Replayed(
-            counts[Fate.REPLAYED],
-            counts[Fate.FAILED],
-            counts[Fate.LEFT],
-            stopped=self._stopping.is_set(),
-        )
+        return Replayed(self._replayed, self._failed, self._left, stopped=self._stopping.is_set())
 
     async def _end(self) -> None:
         try:
@@ -139,59 +134,49 @@ class Replay:
     async def _feed(self) -> None:
         """Keep some entries ready."""
         while not self._stopping.is_set():
-            found = await self._shelf.take(self._wanted())
+            found = await self._shelf.take(_PAGE, _PAGE_BYTES)
             if not found:
                 break
             await self._admit(found)
             self._news.set()
-            while not self._wanted():
-                self._room.clear()
+            self._room.clear()
+            if not self._has_room() and not self._stopping.is_set():
                 await self._room.wait()
         self._all_taken = True
         self._news.set()
 
-    def _wanted(self) -> int:
-        """How many entries to ask for; 0 while enough of them wait."""
-        if self._stopping.is_set():
-            return 1
-        if len(self._turns) > _MOST_WAITING - _BATCH:
-            return 0
-        if self._most_bytes is None:
-            return _FIRST_BATCH
-        room = _MOST_WAITING_BYTES // 2 - self._turns.bytes
-        return max(0 if self._turns.bytes else 1, min(_BATCH, room // max(1, self._most_bytes)))
+    def _has_room(self) -> bool:
+        """Whether few enough wait for more to be read."""
+        return self._turns.count <= _AHEAD and self._turns.bytes <= _PAGE_BYTES
 
     async def _admit(self, found: Sequence[Entry]) -> None:
         """Line up what can be replayed, in order."""
-        self._most_bytes = max(self._most_bytes or 0, *map(size, found))
-        left = list[tuple[Entry, str]]()
+        left = dict[int, asyncio.Future[None]]()
         split = list[Split]()
-        lined_up = list[Entry | None]()
         for entry in found:
             if why := self._obstacle(entry):
-                left.append((entry, why))
+                left[entry.id] = self._ledger.add(Settled(entry, _LEFT, why))
             elif entry.function is None:
                 split.append((entry, self._parts(entry)))
-                lined_up.append(None)
-            else:
-                lined_up.append(entry)
         parts = iter(await self._shelf.split(split) if split else ())
-        for place in lined_up:
-            for entry in next(parts) if place is None else (place,):
-                self._turns.add(entry)
-        if left:
-            await self._ledger.add(Fate.LEFT, *(entry for entry, _ in left))
-        for entry, why in left:
-            self._tell(entry, Fate.LEFT, why)
+        for entry in found:
+            if entry.id in left:
+                continue
+            for each in next(parts) if entry.function is None else (entry,):
+                self._turns.add(each)
+        for written in left.values():
+            await written
 
     def _obstacle(self, entry: Entry) -> str:
         """Why an entry can't be replayed; empty where it can."""
-        unreadable = entry.reason is Reason.UNREADABLE and entry.function is None
-        if entry.event is None or unreadable:
+        event, function = entry.event, entry.function
+        if event is not None and function is not None:
+            return ""
+        if event is None or entry.reason is Reason.UNREADABLE:
             why = entry.damage or entry.what
             return f"no event can be made of it{f': {why}' if why else ''}"
-        if entry.function is None and not self._caller.matches(entry.event.topic):
-            return f"no function asks for {entry.event.topic!r}"
+        if not self._caller.matches(event.topic):
+            return f"no function asks for {event.topic!r}"
         return ""
 
     def _parts(self, entry: Entry) -> list[Entry]:
@@ -221,13 +206,32 @@ class Replay:
             await self._shelf.renew()
 
     async def _work(self) -> None:
-        while (entry := await self._next()) is not None:
+        """Call for one after another, each once what became of the one before is written.
+
+        So that never more are called and not written yet than calls may be in flight.
+        """
+        turns, shelf, caller, ledger = self._turns, self._shelf, self._caller, self._ledger
+        while (entry := self._at_once() or await self._next()) is not None:
             try:
-                if self._shelf.holds(entry):
-                    await self._replay(entry)
+                if not shelf.holds(entry):
+                    continue
+                event, function = entry.event, entry.function
+                assert event is not None  # noqa: S101  # `_admit` has seen to both
+                assert function is not None  # noqa: S101
+                call_id = call_id_of(entry, function)
+                number = entry.calls + 1
+                called = await caller.call(function, event, call_id=call_id, number=number)
+                await ledger.add(settled(entry, call_id, called, self._clock))
             finally:
-                self._turns.done(entry)
-                self._news.set()
+                if entry.ordered:
+                    turns.done(entry)
+                    self._news.set()
+
+    def _at_once(self) -> Entry | None:
+        """The next entry, where it may begin without waiting."""
+        if self._pace is None and not self._stopping.is_set():
+            return self._turns.take()
+        return None
 
     async def _next(self) -> Entry | None:
         """The next entry to begin with; None where there is none, and will be none."""
@@ -236,40 +240,41 @@ class Replay:
                 if self._turns.ready:
                     if self._pace is not None and not await self._pace.wait(self._stopping):
                         return None
-                    entry = self._turns.take()
-                    if not self._room.is_set() and self._wanted():
-                        self._room.set()
-                    return entry
-                if self._all_taken and not len(self._turns):
+                    return self._turns.take()
+                if self._all_taken and not self._turns.count:
                     return None
+                if self._has_room():
+                    self._room.set()
                 self._news.clear()
                 await self._news.wait()
         return None
 
-    async def _replay(self, entry: Entry) -> None:
-        event, function = entry.event, entry.function
-        assert event is not None  # noqa: S101  # `_admit` has seen to both
-        assert function is not None  # noqa: S101
-        call_id = call_id_of(entry, function)
-        called = await self._caller.call(function, event, call_id=call_id, number=entry.calls + 1)
-        if called.outcome.succeeded:
-            fate = Fate.REPLAYED
-        else:
-            fate = Fate.FAILED
-            entry = after_failure(entry, call_id, called, self._clock())
-        await self._ledger.add(fate, entry)
-        self._tell(entry, fate, called.outcome.what)
-
-    def _tell(self, entry: Entry, fate: Fate, what: str) -> None:
-        counts = self._counts
-        counts[fate] += 1
-        if self._on_progress is not None:
-            self._on_progress(
-                Progress(
-                    entry, fate, what,
-                    counts[Fate.REPLAYED], counts[Fate.FAILED], counts[Fate.LEFT],
+    async def _write(self, group: Sequence[Settled]) -> None:
+        """Write down what became of entries, then tell it."""
+        await self._shelf.settle(group)
+        if self._has_room():
+            self._room.set()
+        for each in group:
+            if each.fate is _REPLAYED:
+                self._replayed += 1
+            elif each.fate is _FAILED:
+                self._failed += 1
+            else:
+                self._left += 1
+            if self._on_progress is not None:
+                self._on_progress(
+                    Progress(
+                        each.entry, each.fate, each.what, self._replayed, self._failed, self._left
+                    )
                 )
-            )  # fmt: skip
+
+
+def settled(entry: Entry, call_id: str, called: Called, clock: Callable[[], float]) -> Settled:
+    """What became of an entry with a call."""
+    if called.outcome.succeeded:
+        return Settled(entry, _REPLAYED)
+    failed = after_failure(entry, call_id, called, clock())
+    return Settled(failed, _FAILED, called.outcome.what)
 
 
 def after_failure(entry: Entry, call_id: str, called: Called, now: float) -> Entry:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
+
+import msgspec
 
 from faas_connector.store import Entry
 
@@ -24,21 +26,37 @@ class Fate(enum.Enum):
     """It can't be replayed now, and stays as it was."""
 
 
+class Settled(msgspec.Struct, frozen=True):
+    """What became of a dead letter, to be written down."""
+
+    entry: Entry
+    """As it is now; of a removed one, as it was."""
+    fate: Fate
+    what: str = ""
+    """The answer, or why there was no call; one line, empty after a success."""
+
+
 class Shelf(Protocol):
     """What a replay takes its entries from."""
 
-    async def take(self, limit: int) -> list[Entry]:
-        """At most so many of the next entries, in order; none means that there are no more."""
+    async def take(self, limit: int, max_bytes: int) -> list[Entry]:
+        """The next entries, in order; none means that there are no more.
+
+        Args:
+            limit: of entries.
+            max_bytes: of their events' bodies, after which no more are taken; one always is.
+        """
         ...
 
     async def split(self, split: Sequence[Split]) -> list[list[Entry]]:
         """Put one entry for each function in place of each for all, and give those still to do."""
         ...
 
-    async def settle(
-        self, done: Sequence[Entry], failed: Sequence[Entry], left: Sequence[Entry]
-    ) -> None:
-        """Write down what became of entries: done, failed again, or not touched."""
+    async def settle(self, settled: Sequence[Settled]) -> None:
+        """Write down what became of entries: what is written outlives this process.
+
+        After a power cut, the last 256 of them may be as if they had not been called.
+        """
         ...
 
     def holds(self, entry: Entry) -> bool:
@@ -50,59 +68,73 @@ class Shelf(Protocol):
         ...
 
     async def give_back(self) -> None:
-        """Give back what was taken and isn't settled."""
+        """Give back what was taken and isn't settled; what was settled is on disk afterwards."""
         ...
 
 
 class _Group:
     """What is written together."""
 
+    __slots__ = ("settled", "written")
+
     def __init__(self) -> None:
-        self.entries: dict[Fate, list[Entry]] = {fate: [] for fate in Fate}
-        self.has_writer = False
-        self.written = asyncio.Event()
+        self.settled: list[Settled] = []
+        self.written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(self, error: Exception | None) -> bool:
+        """Tell those who wait; whether there is anybody."""
+        if self.written.done():
+            return False  # they were cancelled
+        if error is None:
+            self.written.set_result(None)
+        else:
+            self.written.set_exception(error)
+        return True
 
 
 class Ledger:
-    """Groups what is written at the same time; each `add` returns once it is written."""
+    """Writes down what became of dead letters: what comes while a group is written is the next."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
-        self._group = _Group()
-        self._one_at_a_time = asyncio.Lock()
-        self._writing: asyncio.Task[None] | None = None
+    def __init__(self, write: Callable[[Sequence[Settled]], Awaitable[None]]) -> None:
+        """Prepare.
 
-    async def add(self, fate: Fate, *entries: Entry) -> None:
-        """Write down what became of these.
-
-        Raises:
-            StoreError: it isn't written; only one of those who wait for the same group hears of it.
+        Args:
+            write: writes down a group, all or none.
         """
-        group = self._group
-        group.entries[fate].extend(entries)
-        if group.has_writer:
-            await group.written.wait()
-            return
-        group.has_writer = True
-        async with self._one_at_a_time:
+        self._write = write
+        self._group: _Group | None = None
+        # It goes on when those who wait are cancelled: what succeeded must not be lost.
+        self._writer: asyncio.Task[None] | None = None
+        self._unheard: Exception | None = None
+
+    def add(self, settled: Settled) -> asyncio.Future[None]:
+        """Write it down; what is returned is done once it is written, or can't be (StoreError)."""
+        if self._group is None:
             self._group = _Group()
-            self._writing = asyncio.create_task(self._write(group), name="ledger")
-            # It goes on when whoever waits is cancelled: what succeeded must not be lost.
-            await asyncio.shield(self._writing)
-            group.written.set()
+            if self._writer is None:
+                self._writer = asyncio.create_task(self._write_all(), name="ledger")
+        self._group.settled.append(settled)
+        return self._group.written
+
+    async def _write_all(self) -> None:
+        while (group := self._group) is not None:
+            self._group = None
+            error = None
+            try:
+                await self._write(group.settled)
+            except Exception as failure:  # whatever it is, those who wait must hear
+                error = failure
+            if not group.end(error):
+                self._unheard = error or self._unheard
+        self._writer = None
 
     async def close(self) -> None:
-        """Write what isn't written yet; nobody waits any more.
+        """Wait until all is written.
 
         Raises:
-            StoreError: it isn't written.
+            StoreError: some of it isn't, and nobody waited for it.
         """
-        if self._writing is not None and not self._writing.done():
-            await self._writing
-        group, self._group = self._group, _Group()
-        if any(group.entries.values()):
-            await self._write(group)
-
-    async def _write(self, group: _Group) -> None:
-        entries = group.entries
-        await self._shelf.settle(entries[Fate.REPLAYED], entries[Fate.FAILED], entries[Fate.LEFT])
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
+        if self._unheard is not None:
+            raise self._unheard

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
-from faas_connector.dead_letters.shelf import Split
+from faas_connector.dead_letters.shelf import Fate, Settled, Split
 from faas_connector.entries import VERDICT_SECONDS, is_of_broker
 from faas_connector.store import Entry, Query, State, Store
 
 CLAIM_SECONDS = 60.0
 """How long a replay that was killed keeps others from what it had taken."""
+# Looked up once: Python 3.11 takes its time over members of an Enum.
+_REPLAYED, _FAILED = Fate.REPLAYED, Fate.FAILED
+# Entries; they are few, so that a power cut undoes little, and many, so that a sync costs little.
+_MOST_UNSYNCED = 256
 
 
 class StoreShelf:
@@ -38,15 +42,17 @@ class StoreShelf:
         self._wanted = query.limit
         self._taken = taken
         self._held = set[int]()
+        self._settled = list[int]()
         self._clock = clock
         self._begun = clock()
 
-    async def take(self, limit: int) -> list[Entry]:
+    async def take(self, limit: int, max_bytes: int) -> list[Entry]:
         """The next entries that nobody else has taken."""
         if self._wanted is not None:
             limit = min(limit, self._wanted)
         while limit:
-            found = await self._claim(msgspec.structs.replace(self._query, limit=limit))
+            asked = msgspec.structs.replace(self._query, limit=limit)
+            found = await self._store.claim(asked, seconds=CLAIM_SECONDS, max_bytes=max_bytes)
             if not found:
                 break
             self._query = msgspec.structs.replace(self._query, after_id=found[-1].id)
@@ -66,7 +72,7 @@ class StoreShelf:
         """All parts: nothing was done for them yet."""
         parts = [part for _, parts in split for part in parts]
         ids = iter(await self._store.write(parts, [entry.id for entry, _ in split]))
-        self._let_go(entry for entry, _ in split)
+        self._let_go([entry.id for entry, _ in split])
         numbered = [
             [msgspec.structs.replace(part, id=next(ids)) for part in parts] for _, parts in split
         ]
@@ -75,18 +81,34 @@ class StoreShelf:
         self._hold(found)
         return [[part for part in parts if part.id in found] for parts in numbered]
 
-    async def settle(
-        self, done: Sequence[Entry], failed: Sequence[Entry], left: Sequence[Entry]
-    ) -> None:
+    async def settle(self, settled: Sequence[Settled]) -> None:
         """Remove, replace or release them; where it may be redelivered, a verdict is kept."""
-        due = self._clock() + VERDICT_SECONDS
-        verdicts = [entry.id for entry in done if is_of_broker(entry.position)]
-        removes = [entry.id for entry in done if not is_of_broker(entry.position)]
+        verdicts, removes, left = list[int](), list[int](), list[int]()
+        failed = list[Entry]()
+        for each in settled:
+            entry = each.entry
+            if each.fate is _REPLAYED:
+                (verdicts if is_of_broker(entry.position) else removes).append(entry.id)
+            elif each.fate is _FAILED:
+                failed.append(entry)
+            else:
+                left.append(entry.id)
         if verdicts or failed or removes:
-            await self._store.finish(verdicts, until=due, puts=failed, removes=removes)
+            due = self._clock() + VERDICT_SECONDS
+            await self._store.finish(
+                verdicts, until=due, puts=failed, removes=removes, synced=False
+            )
+            self._settled += [*verdicts, *removes, *(entry.id for entry in failed)]
         if left:
-            await self._store.release([entry.id for entry in left])
-        self._let_go([*done, *failed, *left])
+            await self._store.release(left)
+        self._let_go([each.entry.id for each in settled])
+        if len(self._settled) >= _MOST_UNSYNCED:
+            await self._release_settled()
+
+    async def _release_settled(self) -> None:
+        """End the claims of what is settled, which brings to the disk what became of it, too."""
+        settled, self._settled = self._settled, []
+        await self._store.release(settled)
 
     def holds(self, entry: Entry) -> bool:
         """Whether our claim has not run out."""
@@ -105,8 +127,8 @@ class StoreShelf:
         """Release what we have."""
         held, self._held = self._held, set[int]()
         self._taken -= held
-        if held:
-            await self._store.release(held)
+        self._settled += held
+        await self._release_settled()
 
     async def _claim(self, query: Query) -> list[Entry]:
         return await self._store.claim(query, seconds=CLAIM_SECONDS)
@@ -115,7 +137,6 @@ class StoreShelf:
         self._held.update(ids)
         self._taken.update(ids)
 
-    def _let_go(self, entries: Iterable[Entry]) -> None:
-        ids = [entry.id for entry in entries]
+    def _let_go(self, ids: Collection[int]) -> None:
         self._held.difference_update(ids)
         self._taken.difference_update(ids)

@@ -13,7 +13,8 @@ from faas_connector.names import FunctionName
 from faas_connector.store import Entry
 
 _Chain = tuple[FunctionName | None, str | None]
-_Place = tuple[int, Entry]
+_Place = tuple[int, Entry, int]
+"""A number that rises, an entry, and its size."""
 
 
 class Turns:
@@ -24,41 +25,46 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self.bytes = 0
-        """Of the events that wait."""
-        self._count = 0
-        self._added = 0
-        self._ready: list[_Place] = []
-        self._behind: dict[_Chain, deque[_Place]] = {}
-
-    def __len__(self) -> int:
+        self.count = 0
         """How many entries wait."""
-        return self._count
+        self.bytes = 0
+        """Of their events."""
+        self._added = 0
+        # Whose turn it is: those that waited for none before them, and those that did.
+        self._first: deque[_Place] = deque()
+        self._followers: list[_Place] = []
+        self._behind: dict[_Chain, deque[_Place]] = {}
 
     @property
     def ready(self) -> bool:
         """Whether it is the turn of any."""
-        return bool(self._ready)
+        return bool(self._first or self._followers)
 
     def add(self, entry: Entry) -> None:
         """Put an entry at the end."""
-        self._count += 1
-        self.bytes += size(entry)
-        place = (self._added, entry)
+        event = entry.event
+        size = 0 if event is None else len(event.data) + len(entry.answer)
+        self.count += 1
+        self.bytes += size
+        place = (self._added, entry, size)
         self._added += 1
-        chain = _chain(entry)
-        if chain is not None and chain in self._behind:
-            self._behind[chain].append(place)
-            return
-        if chain is not None:
+        if entry.ordered and (chain := _chain(entry)) is not None:
+            if chain in self._behind:
+                self._behind[chain].append(place)
+                return
             self._behind[chain] = deque()
-        heapq.heappush(self._ready, place)
+        self._first.append(place)
 
-    def take(self) -> Entry:
-        """The next entry; `done` must follow."""
-        entry = heapq.heappop(self._ready)[1]
-        self._count -= 1
-        self.bytes -= size(entry)
+    def take(self) -> Entry | None:
+        """The next entry; None where it is nobody's turn. `done` must follow for an ordered one."""
+        if self._followers and not (self._first and self._first[0] < self._followers[0]):
+            _, entry, size = heapq.heappop(self._followers)
+        elif self._first:
+            _, entry, size = self._first.popleft()
+        else:
+            return None
+        self.count -= 1
+        self.bytes -= size
         return entry
 
     def done(self, entry: Entry) -> None:
@@ -68,14 +74,9 @@ class Turns:
             return
         behind = self._behind[chain]
         if behind:
-            heapq.heappush(self._ready, behind.popleft())
+            heapq.heappush(self._followers, behind.popleft())
         else:
             del self._behind[chain]
-
-
-def size(entry: Entry) -> int:
-    """Bytes of an entry, more or less."""
-    return 0 if entry.event is None else len(entry.event.data) + len(entry.answer)
 
 
 def _chain(entry: Entry) -> _Chain | None:

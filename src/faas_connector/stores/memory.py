@@ -86,6 +86,7 @@ class MemoryStore:
         until: float,
         puts: Sequence[Entry] = (),
         removes: Sequence[int] = (),
+        synced: bool = True,  # noqa: ARG002
     ) -> None:
         """Make entries of functions DONE until then; see `Store.finish`."""
         self._check()
@@ -176,9 +177,15 @@ class MemoryStore:
         self._check()
         return [entry for entry in self._in_order() if fits(query, entry)][: query.limit]
 
-    async def claim(self, query: Query, *, seconds: float) -> list[Entry]:  # noqa: ARG002
+    async def claim(
+        self,
+        query: Query,
+        *,
+        seconds: float,  # noqa: ARG002
+        max_bytes: float = math.inf,
+    ) -> list[Entry]:
         """Like `select`: there are no others who could take anything."""
-        return await self.select(query)
+        return within(await self.select(query), max_bytes)
 
     async def release(self, ids: Collection[int]) -> None:  # noqa: ARG002
         """Give claimed entries back."""

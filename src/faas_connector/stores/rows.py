@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from faas_connector.names import FunctionName, Invocation
 from faas_connector.store import Entry, Reason, State
 from faas_connector.stores import schema
-from faas_connector.stores.codec import Text, decode_event, encode_head, string, text
+from faas_connector.stores.codec import (
+    Text,
+    decode_event,
+    encode_head,
+    plain_event,
+    shared,
+    string,
+    text,
+)
 
 Value = int | float | str | bytes | None
 Chain = tuple[str, str, Text]
@@ -102,6 +112,51 @@ def _rest(entry: Entry) -> bytes | None:
 
 def entry_of(row: tuple[Value, ...], *, with_event: bool = True) -> Entry:
     """The entry that a row of COLUMNS holds; what can't be decoded is left out, with `damage`."""
+    try:
+        found = _whole_entry_of(row) if with_event else None
+    except Exception:
+        found = None
+    return found or _entry_of(row, with_event=with_event)
+
+
+def _whole_entry_of(row: tuple[Any, ...]) -> Entry | None:
+    """The same, in a quarter of the time, where nothing is damaged; None for what is rare."""
+    (number, state, _, source, position, name, namespace, topic, key, ordered, due, reason,
+     first, last, packed, head, data) = row  # fmt: skip
+    rest = _NO_REST if packed is None else _decoder.decode(packed)
+    event = plain_event(shared(topic), key, head, data)
+    if event is None or rest.damage or not type(due) is type(first) is type(last) is float:
+        return None
+    return Entry(
+        id=number,
+        state=_STATES[state],
+        source=shared(source),
+        position=None if position is None else position.decode(),
+        function=_function_of(name, namespace) if name else None,
+        event=event,
+        ordered=bool(ordered),
+        call_id=rest.call_id,
+        due=due,
+        attempts=rest.attempts,
+        calls=rest.calls,
+        reason=None if reason is None else _REASONS[reason],
+        status=rest.status,
+        what=rest.what.decode(),
+        answer=rest.answer,
+        first=first,
+        last=last,
+    )
+
+
+_REASONS = {reason.value.encode(): reason for reason in Reason}
+
+
+@functools.lru_cache(maxsize=4096)
+def _function_of(name: bytes, namespace: bytes) -> FunctionName:
+    return FunctionName(name.decode(), namespace.decode())
+
+
+def _entry_of(row: tuple[Value, ...], *, with_event: bool) -> Entry:
     (number, state, _, source, position, name, namespace, topic, key, ordered, due, reason,
      first, last, packed, head, data) = row  # fmt: skip
     damage = list[str]()

@@ -154,6 +154,16 @@ def open_database(path: Path, busy: float) -> sqlite3.Connection:
     return connection
 
 
+def set_synced(connection: sqlite3.Connection, *, is_synced: bool) -> None:
+    """Whether the next commits bring to the disk what they write."""
+    connection.execute(f"PRAGMA synchronous = {'FULL' if is_synced else 'NORMAL'}")
+
+
+def touch(connection: sqlite3.Connection) -> None:
+    """Change nothing, but make SQLite bring to the disk what it has written, at the commit."""
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
 def migrate(path: Path, version: int) -> None:
     """Bring an older database up to date."""
     with contextlib.closing(open_database(path, 5.0)) as connection:

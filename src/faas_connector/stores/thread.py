@@ -18,7 +18,17 @@ from faas_connector.stores import schema
 from faas_connector.stores.failures import explained, is_of_one, needs_reopening
 from faas_connector.stores.rows import Removal
 
-Work = Entry | Removal | Callable[[sqlite3.Connection], Any]
+
+class Unsynced:
+    """Work that need not be on disk at once: it outlives the process, though not a power cut."""
+
+    __slots__ = ("do",)
+
+    def __init__(self, do: Callable[[sqlite3.Connection], Any]) -> None:
+        self.do = do
+
+
+Work = Entry | Removal | Unsynced | Callable[[sqlite3.Connection], Any]
 """What is to be done; a new journal entry that is to be put, or ids that are to be removed."""
 
 # Operations that share one transaction, and so one fsync.
@@ -49,6 +59,7 @@ class StoreThread:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._connection: sqlite3.Connection | None = None
+        self._has_unsynced = False
         self._thread = threading.Thread(
             target=self._run, name=f"faas-connector store {path.parent.name}", daemon=True
         )
@@ -107,11 +118,16 @@ class StoreThread:
     def _transaction(self, jobs: list[_Job]) -> list[_Result]:
         connection = self._open()
         results: list[_Result] = []
+        is_synced = not all(isinstance(work, Unsynced) for work, _ in jobs)
+        schema.set_synced(connection, is_synced=is_synced)
         connection.execute("BEGIN IMMEDIATE")
         try:
+            if is_synced and self._has_unsynced:
+                schema.touch(connection)
             for is_simple, some in groupby(jobs, key=_is_simple):
                 results += (self._change if is_simple else self._work)(connection, some)
             connection.execute("COMMIT")
+            self._has_unsynced = not is_synced
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -147,8 +163,9 @@ class StoreThread:
         results: list[_Result] = []
         for work, done in jobs:
             assert not isinstance(work, Entry | Removal)  # noqa: S101
+            do = work.do if isinstance(work, Unsynced) else work
             try:
-                results.append((done, work(connection), None))
+                results.append((done, do(connection), None))
             except StoreFullError as refusal:  # before anything was written
                 results.append((done, None, refusal))
         return results

@@ -365,6 +365,22 @@ async def test_what_is_finished_and_written_together_is_all_or_none(tmp_path, ki
         assert [each.event.data for each in await s.due(0.0, limit=9)] == [b"x"]
 
 
+async def test_what_is_claimed_is_read_up_to_so_many_bytes(store):
+    numbers = await store.write(
+        [Entry(state=State.DEAD, source="s", event=Event("t", b"12345")) for _ in range(3)]
+    )
+    for most, count in [(1, 1), (5, 1), (6, 2), (11, 3)]:
+        found = await store.claim(Query(), seconds=60, max_bytes=most)
+        assert ids(found) == numbers[:count], most
+
+
+async def test_what_is_finished_without_a_sync_is_there_at_once(store):
+    done, gone, kept = await store.write([FULL, FULL, FULL])
+    await store.finish([done], until=9.0, removes=[gone], synced=False)
+    assert ids(await store.select(Query())) == [kept]
+    assert ids(await store.select(Query(state=State.DONE))) == [done]
+
+
 async def test_entries_that_come_while_others_go_are_all_as_asked(store):
     gone = await store.write([journal(b"old") for _ in range(100)])
     writes = [
@@ -633,6 +649,19 @@ async def test_a_claimed_entry_is_nobody_elses(tmp_path):
         assert ids(await other.claim(Query(), seconds=60)) == numbers[1:]
         await store.release(numbers[:1])
         assert ids(await other.claim(Query(), seconds=60)) == numbers
+
+
+async def test_what_is_finished_stays_claimed_and_what_ran_out_is_swept(tmp_path):
+    async with (
+        SqliteStore(tmp_path / "state") as store,
+        SqliteStore(tmp_path / "state", lock_wait=None) as other,
+    ):
+        done, kept = await store.write([FULL, FULL])
+        await store.claim(Query(), seconds=0.0)
+        await store.finish([done], until=9.0, synced=False)
+        assert ids(await other.claim(Query(), seconds=60)) == [kept]
+    with closing(sqlite3.connect(store.path)) as connection:
+        assert connection.execute("SELECT id FROM claims").fetchall() == [(kept,)]
 
 
 async def test_a_newer_version_is_left_as_it_is(tmp_path):
