@@ -20,7 +20,8 @@ from faas_connector.sources.kafka.client import (
     reason_of,
     register_listener,
 )
-from faas_connector.sources.kafka.settings import KafkaSettings, Start, start_time_of
+from faas_connector.sources.kafka.settings import KafkaSettings
+from faas_connector.sources.kafka.starts import check_topics, starts_of
 
 # Seconds of a commit after which a topic may have been deleted.
 _DOUBT = 1.0
@@ -105,18 +106,27 @@ class Partitions:
     async def _commit_all(self) -> None:
         while due := [each for each in self.lanes.values() if each.done != each.committed]:
             offsets = {each.tp: each.done for each in due}
+            committing = asyncio.create_task(commit(self._consumer, offsets), name="commit")
             try:
-                async with asyncio.timeout(_DOUBT):
-                    await commit(self._consumer, offsets)
-            except TimeoutError:
-                # The library tries for ever what can't be: of a topic that was deleted nothing
-                # comes again, and so nothing is to be committed.
-                there: Collection[str] = ()
-                with contextlib.suppress(KafkaError):
-                    there = await self._consumer.topics()
-                due = [each for each in due if there and each.tp.topic not in there]
+                while not (await asyncio.wait([committing], timeout=_DOUBT))[0]:
+                    # The library tries for ever what can't be: of a topic that was deleted
+                    # nothing comes again, and so nothing is to be committed.
+                    if deleted := await self._deleted(due):
+                        due = deleted
+                        break
+                else:
+                    committing.result()
+            finally:
+                committing.cancel()
+                await asyncio.gather(committing, return_exceptions=True)
             for each in due:
                 each.committed = offsets[each.tp]
+
+    async def _deleted(self, lanes: Collection[Lane]) -> list[Lane]:
+        there: Collection[str] = ()
+        with contextlib.suppress(KafkaError):
+            there = await self._consumer.topics()
+        return [each for each in lanes if there and each.tp.topic not in there]
 
     def lose(self) -> None:
         """Nothing that is in hand can be settled any more."""
@@ -148,8 +158,10 @@ class Partitions:
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Begin where the group stands."""
         try:
-            await self.check_topics()
-            starts = await self._starts(assigned)
+            await check_topics(self._kafka, self._consumer, self._session)
+            starts = await starts_of(
+                self._kafka, self._consumer, assigned, trial=self._session.trial
+            )
             for tp, start in starts.items():
                 self._consumer.seek(tp, start)
                 self.lanes[tp] = Lane(tp, start)
@@ -160,40 +172,6 @@ class Partitions:
         else:
             self.assigned.set()
             self._inbox.wake()
-
-    async def check_topics(self) -> None:
-        """See that there is something to read; what isn't there is read once it is.
-
-        Raises:
-            SourceError: none of the topics is there.
-        """
-        wanted = frozenset(self._kafka.topics)
-        missing = wanted - await self._consumer.topics() if wanted else wanted
-        if missing and missing == wanted:
-            raise SourceError(
-                f"{self._kafka.name}: Kafka at {', '.join(self._kafka.brokers)} has no topic "
-                f"{', '.join(sorted(missing))} that we may read; create it, or correct topics"
-            )
-        self._session.lacks(missing)
-
-    async def _starts(self, assigned: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        consumer = self._consumer
-        committed = await asyncio.gather(*(consumer.committed(tp) for tp in assigned))
-        starts = {tp: at for tp, at in zip(assigned, committed, strict=True) if at is not None}
-        fresh = [tp for tp in assigned if tp not in starts]
-        if not fresh:
-            return starts
-        since = start_time_of(self._kafka.start_time)
-        if since is None and self._kafka.start is Start.EARLIEST:
-            return starts | dict(await consumer.beginning_offsets(fresh))
-        begins = dict(await consumer.end_offsets(fresh))
-        if since is not None:
-            found = await consumer.offsets_for_times(dict.fromkeys(fresh, since))
-            begins |= {tp: at.offset for tp, at in found.items() if at is not None}
-        if not self._session.trial:
-            # Without this, what comes until the first commit would be left out by who reads next.
-            await consumer.commit(begins)
-        return starts | begins
 
 
 async def within(wait: Awaitable[object], seconds: float) -> bool:

@@ -24,6 +24,7 @@ from faas_connector.sources.kafka.client import (
 from faas_connector.sources.kafka.partitions import KafkaDelivery, Partitions
 from faas_connector.sources.kafka.reader import Reader
 from faas_connector.sources.kafka.settings import KafkaSettings, OrderBy
+from faas_connector.sources.kafka.starts import check_topics
 from faas_connector.sources.library import beside, whole
 
 _PREFIX = "X-Kafka-"
@@ -68,7 +69,7 @@ class KafkaSource(KafkaSettings):
             partitions = Partitions(self, consumer, inbox, session)
             reader = Reader(consumer, partitions, inbox, self._event)
             try:
-                joining = self._join(consumer, partitions, reader, trial=session.trial)
+                joining = self._join(consumer, partitions, reader, session)
                 await whole(joining, f"{self.name}: connect", grace=GRACE)
                 async with beside(f"{self.name}: read", reader.pump()):
                     await reader.joined(_JOINING)
@@ -78,14 +79,14 @@ class KafkaSource(KafkaSettings):
                 await leave(consumer)
 
     async def _join(
-        self, consumer: Any, partitions: Partitions, reader: Reader, *, trial: bool
+        self, consumer: Any, partitions: Partitions, reader: Reader, session: Session
     ) -> None:
         try:
             await consumer.start()
         except KafkaError:
             raise await why_not(self) from None
-        await partitions.check_topics()
-        if trial:
+        await check_topics(self, consumer, session)
+        if session.trial:
             matches = re.compile(self.pattern).match
             await reader.look_at(self.topics or filter(matches, await consumer.topics()))
         else:
