@@ -194,10 +194,7 @@ async def following(server, *, forget_after):
     """A run whose subjects are those that functions ask for."""
     async with LocalGateway() as gateway, connection(server) as client:
         config = ControllerConfig(
-            gateway_url=gateway.url,
-            rebuild_interval=0.1,
-            forget_after=forget_after,
-            park_after=0.1,  # who vanished is not waited for at the end
+            gateway_url=gateway.url, rebuild_interval=0.1, forget_after=forget_after
         )
         async with Controller(config) as controller:
             source = NatsSource(url=server.url)
