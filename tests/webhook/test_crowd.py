@@ -1,6 +1,7 @@
 """As many clients at once as a large sender has: nothing accepted is lost, memory is bounded."""
 
 import asyncio
+import itertools
 import resource
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,7 @@ from faas_connector.testing import LocalGateway
 from .pusher import Client, eventually, function
 from .test_kills import connector
 
-_SOCKETS = 8000 if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 11_000 else 10_000
+CROWD, FILES = 10_000, 11_000
 MIB = 1024 * 1024
 
 
@@ -23,17 +24,45 @@ def peak_memory(process):
     return int(line.split()[1]) * 1024
 
 
+@pytest.fixture
+def _many_files():
+    """As many open files as the system lets us have, where they are too few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, hard), hard))
+    if hard < FILES:
+        pytest.skip(f"needs {FILES} open files, and this system allows {hard}")
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def at_once(client, request):
+    client.write(request)
+
+
+async def slowly(client, request):
+    for at in range(0, len(request), 1024):
+        client.write(request[at : at + 1024])
+        await asyncio.sleep(0.3)
+
+
+async def half_closed(client, request):
+    client.write(request)
+    client.writer.write_eof()
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("clients", "idle"),
     [
         pytest.param(500, 50, id="500"),
-        pytest.param(_SOCKETS, 500, id="10,000", marks=pytest.mark.soak),
+        pytest.param(CROWD, 500, id="10,000"),
     ],
 )
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.usefixtures("_many_files")
 async def test_a_crowd(tmp_path, clients, idle):
-    """Each sends one event of 4 KB; some say nothing, and some stop in the middle."""
+    """Each sends one event of 4 KB; some say nothing, stop half-way, are slow, or half close."""
     port = Port("127.0.0.1", 0)
     connections = []
     try:
@@ -46,10 +75,11 @@ async def test_a_crowd(tmp_path, clients, idle):
                     silent.write(b"POST /orders HTTP/1.1\r\n")
                 sending = connections[idle:]
                 padding = "x" * 4096
+                ways = itertools.cycle([half_closed, slowly, *[at_once] * 8])
                 replies = await asyncio.gather(
                     *(
-                        post(client, f"{number} {padding}".encode())
-                        for number, client in enumerate(sending)
+                        post(client, f"{number} {padding}".encode(), way)
+                        for (number, client), way in zip(enumerate(sending), ways, strict=False)
                     )
                 )
                 accepted = {number for number, status in enumerate(replies) if status == 202}
@@ -66,10 +96,9 @@ async def test_a_crowd(tmp_path, clients, idle):
         port.close()
 
 
-async def post(client, body):
-    client.write(
-        b"POST /orders HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-    )
+async def post(client, body, send):
+    head = b"POST /orders HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body)
+    await send(client, head + body)
     async with asyncio.timeout(100):
         head = await client.reader.readuntil(b"\r\n\r\n")
     return int(head.split()[1])
