@@ -140,6 +140,7 @@ async def test_rabbitmq(check, rabbitmq, options, head, said):
         ("topics: [open.new]", None),
         ("pattern: 'open[.]'", None),
         ("topics: [open.nowhere]", "has no topic open.nowhere"),
+        ("topics: [open.new, open.nowhere]", "there is no topic open.nowhere that we may read"),
         ("pattern: 'shut[.]'", "asks for a topic like 'shut[.]'"),
         ("topics: [open.new], user: reader, password: wr0ng", "can't connect"),
     ],

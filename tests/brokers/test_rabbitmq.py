@@ -507,6 +507,31 @@ async def test_a_broker_that_says_nothing_is_told(rabbitmq, channel, queue):
         assert (await first_of(source)).event.data == b"1"
 
 
+async def test_an_outage_is_told_in_one_line(rabbitmq, channel, queue, caplog):
+    """Calls run when the connection is lost, and none of their events can be acknowledged."""
+    held = asyncio.Event()
+
+    async def answer(_call):
+        await held.wait()
+        return 200
+
+    await send(channel, queue, *(b"%d" % number for number in range(20)))
+    function = LocalFunction(name="slow", annotations={"topic": queue}, answer=answer)
+    async with FaultProxy(rabbitmq.host, rabbitmq.port) as proxy:
+        source = source_of(rabbitmq, queue, url=f"amqp://{proxy.host}:{proxy.port}")
+        async with engine(source, function) as gateway:
+            await gateway.wait_received(20, within=60)
+            await proxy.cut()
+            held.set()
+            await gateway.wait_received(40, within=60)
+    told = [each.getMessage() for each in caplog.records if "acknowledge" in each.getMessage()]
+    assert [line.partition(" (")[0] for line in told] == [
+        "rabbitmq: could not acknowledge 20 events"
+    ]
+    assert told[0].endswith("what comes again is called again")
+    assert await left(rabbitmq, queue) == 0
+
+
 async def test_a_queue_that_is_deleted_is_told(rabbitmq, channel, queue):
     await send(channel, queue)
     with pytest.raises(SourceError, match=f"queue {queue} is gone"):  # noqa: PT012

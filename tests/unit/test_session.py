@@ -7,7 +7,7 @@ import pytest
 from faas_connector import FunctionName, TopicMap
 from faas_connector.contract import FunctionContract
 from faas_connector.metrics import SourceCounts
-from faas_connector.session import Drops, LiveSession
+from faas_connector.session import Drops, Lacks, LiveSession
 
 
 def function(name, *topics):
@@ -53,3 +53,16 @@ def test_the_first_drop_is_told_at_once_and_further_ones_together(said):
     assert said()[1:] == ["source nats dropped 4 events that found no room"]
     drops.tell()
     assert len(said()) == 2
+
+
+def test_missing_topics_are_told_when_they_change(caplog):
+    caplog.set_level(logging.INFO, "faas_connector.source")
+    lacks = Lacks("kafka")
+    for missing in ((), ("b", "a"), ("a", "b"), ("a",), ()):
+        lacks.are(frozenset(missing))
+    assert [record.getMessage().partition(" that")[0] for record in caplog.records] == [
+        "source kafka has no topic a, b",
+        "source kafka has no topic a",
+        "source kafka has all its topics",
+    ]
+    assert not lacks.topics
