@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-import zoneinfo
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
@@ -77,14 +76,22 @@ def zone_of(name: str) -> tzinfo:
     """
     if name == "UTC":
         return UTC
+    import zoneinfo  # noqa: PLC0415  # slow to import, and few schedules name a zone
+
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigError(f"there is no time zone {name!r}; {_nearest_zone(name)}") from None
 
 
+def _known_zones() -> set[str]:
+    import zoneinfo  # noqa: PLC0415  # as above
+
+    return zoneinfo.available_timezones()
+
+
 def _nearest_zone(name: str) -> str:
-    known = zoneinfo.available_timezones()
+    known = _known_zones()
     if not known:
         return "this machine knows none, which pip install tzdata mends"
     nearest = difflib.get_close_matches(name[:_LONGEST_NAME], known, n=1)
@@ -95,7 +102,7 @@ def _check_zone(name: str) -> None:
     try:
         zone_of(name)
     except ConfigError:
-        if zoneinfo.available_timezones():  # else it can't be told here, and no cron source runs
+        if _known_zones():  # else it can't be told here, and no cron source runs
             raise
 
 

@@ -224,6 +224,15 @@ def test_a_file_that_is_no_stack(stack, capsys):
     assert captured.err == f"Error: {path} has 2 mistakes; mend the lines above\n"
 
 
+def test_a_file_of_settings_is_recognised(stack, capsys):
+    path = stack("version: 1\nsources: [{timer: {}}]\n")
+    assert run(["check", "--stack", path]) == 1
+    assert capsys.readouterr().err == (
+        f"Error: {path}:2: this is a file of settings for run, which names sources, not functions; "
+        f"check it with faas-connector check -f {path}\n"
+    )
+
+
 def test_a_file_that_is_no_yaml_at_all(stack, capsys):
     path = stack("\x01")
     assert run(["check", "--stack", path]) == 1

@@ -206,7 +206,7 @@ def test_a_secret_as_text_or_file_and_never_both(tmp_path):
     held = from_flags({"password-file": str(tmp_path / "p")}).password
     assert isinstance(held, SecretFile)
     assert held.get() == "hush"
-    with pytest.raises(ConfigError, match="takes password or password_file, not both"):
+    with pytest.raises(ConfigError, match="give password or password_file, not both"):
         from_file(f"password: hush\npassword_file: {tmp_path / 'p'}")
     assert "password" not in {each.flag for each in OPTIONS}
 

@@ -145,6 +145,14 @@ def test_no_other_signature_passes(data):
     assert flaw(GITHUB, {}, body, key) == "the request has no signature in X-Hub-Signature-256"
 
 
+@pytest.mark.parametrize("text", ["sha1=00", "00", "sha256=0", "sha256=x"])
+def test_a_signature_in_another_form_is_told_as_such(text):
+    """As where the prefix or the encoding is set wrongly."""
+    assert flaw(GITHUB, {"X-Hub-Signature-256": text}, b"body", b"key") == (
+        "what X-Hub-Signature-256 holds has another form than the signature's prefix and encoding"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -18,13 +18,14 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from faas_connector.local.stack_nodes import Entry, Mistake, Nodes, StackError
+from faas_connector.local.stack_nodes import Entry, Map, Mistake, Nodes, StackError
 from faas_connector.local.substitution import Substituted
 
 __all__ = ["Stack", "StackError", "StackFunction", "examine_stack", "local_secrets", "read_stack"]
 
 _PROVIDER = "openfaas"
 _VERSION = "1.0"
+_SETTINGS = "sources"  # what a file of settings has, and no stack file
 _TOP_FIELDS = ("version", "provider", "functions", "configuration")
 _PROVIDER_FIELDS = ("name", "gateway", "network")
 _FUNCTION_FIELDS = (
@@ -147,6 +148,7 @@ class _Reader:
         gateway = ""
         functions: list[StackFunction] = []
         if fields is not None:
+            self._recognise(root, fields)
             nodes.check_names(root, fields, _TOP_FIELDS, "the file")
             self._check_version(fields.get("version"))
             if "provider" not in nodes.unread:
@@ -158,6 +160,15 @@ class _Reader:
             functions=tuple(functions),
             warnings=tuple(nodes.warnings),
         )
+
+    def _recognise(self, root: yaml.Node, fields: Map) -> None:
+        if _SETTINGS in fields and not {"provider", "functions"} & fields.keys():
+            line = self.nodes.key_lines(root)[_SETTINGS]
+            path = self.nodes.path
+            raise StackError(
+                f"{path}:{line}: this is a file of settings for run, which names sources, not "
+                f"functions; check it with faas-connector check -f {path}"
+            )
 
     def _check_version(self, node: yaml.Node | None) -> None:
         text = self.nodes.text(node, "version", _VERSION) if node else None

@@ -104,8 +104,9 @@ def resolve(options: Sequence[Option], layers: Sequence[Layer], name: str) -> Fo
             if raw is None or (option.target in values and option.target not in taken):
                 continue
             if option.target in taken:
+                prefix = f"{name}: " if name else ""
                 raise raw.wrong(
-                    f"{name} takes {taken[option.target].name} or {option.name}, not both"
+                    f"{prefix}give {taken[option.target].name} or {option.name}, not both"
                 )
             taken[option.target] = option
             values[option.target] = option.kind.read(raw, f"{name}.{option.name}".lstrip("."))

@@ -115,6 +115,9 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
             if (found := _decoded(value, self.encoding)) is not None
         ]
         if not candidates:
+            if any(headers.get_all(self.header)):
+                what = "another form than the signature's prefix and encoding"
+                return f"what {self.header} holds has {what}"
             return f"the request has no signature in {self.header}"
         timestamp = ""
         if self.timestamp_header:
