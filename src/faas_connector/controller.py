@@ -70,7 +70,13 @@ class Controller:
         self._live = _Live(
             client,
             builder,
-            Invoker(client, self.config, self._subscriptions.publish, lambda: builder.map),
+            Invoker(
+                client,
+                self.config,
+                self._subscriptions.publish,
+                lambda: builder.map,
+                held_back=self._subscriptions.held_back,
+            ),
             asyncio.create_task(builder.run(), name="topic map refresh"),
         )
         return self

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import Any
 
+from faas_connector.call_ids import call_ids, stable_call_id
+from faas_connector.carrying import Carrier
 from faas_connector.cloudevents import as_cloudevent
 from faas_connector.config import ControllerConfig, Unmatched
 from faas_connector.contract import Order
@@ -16,7 +18,7 @@ from faas_connector.entries import journal_position
 from faas_connector.errors import ConnectorError
 from faas_connector.gate import OutageGate
 from faas_connector.intake import Intake, Tracked
-from faas_connector.invoker import Invoker, call_ids, stable_call_id
+from faas_connector.invoker import Invoker
 from faas_connector.journal import Journal
 from faas_connector.keeper import Keeper
 from faas_connector.keeping import Keeping
@@ -38,7 +40,7 @@ _LONGEST_HELD_WAIT = 60.0
 
 
 class Dispatcher:
-    """Delivers what is begun, each event in a task of its own."""
+    """Delivers what is begun."""
 
     def __init__(
         self,
@@ -79,6 +81,10 @@ class Dispatcher:
         )
         self.journal = Journal(keeper, self.keeping, self.settler, clock)
         self.leaving = Leaving(keeper, self.keeping, self.settler, gate, clock)
+        self._carrier = Carrier(
+            invoker, pursuit, self.keeping, self.settler,
+            take_over=self._start, give_up=_give_up, ended=self._ended,
+        )  # fmt: skip
         self._config = config
         self._map = topic_map
         self._may_be_wanted = may_be_wanted
@@ -146,16 +152,12 @@ class Dispatcher:
         )
 
     def _begin_plain(self, tracked: Tracked) -> None:
-        """Deliver it once the limiter has a place for its call; until then it needs no task."""
         self.keeping.sources[tracked.source].matched += 1
         function = tracked.functions[0]
-        terms = self._invoker.terms(function)
         call_id = self._call_id(tracked, function)
+        terms = self._invoker.terms(function)
         pending = Pending(function, tracked.event, call_id, tracked.first, mode=terms.mode)
-        tracked.open.append(pending)
-        tracked.intake.running[tracked] = None
-        tracked.turn = turn = _Turn(self, tracked, pending)
-        self._invoker.limiter.enter_later(function, terms.concurrency, turn)
+        self._carrier.begin(tracked, pending, terms.concurrency)
 
     def begin_entry(self, intake: Intake, entry: Entry, *, is_probe: bool = False) -> Tracked:
         """Deliver what the store had kept; to a paused function, if it is the probe."""
@@ -254,38 +256,13 @@ class Dispatcher:
         finally:
             self._ended(tracked)
 
-    def begin_carrying(self, tracked: Tracked, pending: Pending) -> None:
-        """Begin the task of a plain event: its call was let in."""
-        carrying = self._carry(tracked, pending)
-        tracked.task = self._loop.create_task(carrying, name="delivery")
-
-    async def _carry(self, tracked: Tracked, pending: Pending) -> None:
-        """Deliver a plain event whose call was let in; the border of its task, too."""
-        tracked.turn = None
-        try:
-            verdict = await self._pursuit.verdict(pending, is_admitted=True)
-            if not self.keeping.keep_at_once(tracked, pending, verdict):
-                await self.keeping.keep(tracked, pending, verdict)
-            await self.settler.settle(tracked)
-        except Exception as error:
-            _give_up(tracked, error)
-        finally:
-            self._ended(tracked)
-
-    def never_carried(self, tracked: Tracked, pending: Pending) -> None:
-        """It is not to be called any more; its task, if there is one, never began."""
-        tracked.turn = None
-        if tracked.task is not None:
-            self._invoker.limiter.leave(pending.function)
-        self._ended(tracked)
-
     def _ended(self, tracked: Tracked) -> None:
         """Nothing runs for it any more, whatever became of it."""
         if tracked.tickets:
             for ticket in tracked.tickets.values():
                 ticket.leave(parked=0)
-        # What is finished may have to wait until an earlier event is acknowledged.
-        if not (tracked.is_taken and tracked.is_finished):
+        # What is finished is forgotten once it is acknowledged, which may be later.
+        if not tracked.is_finished:
             self._forget(tracked)
         tracked.intake.ended(tracked)
         tracked.delivery.ended()
@@ -441,30 +418,6 @@ class Dispatcher:
         if not tracked.remembers:
             tracked.remembers = True
             await self.settler.remember([tracked])
-
-
-class _Turn:
-    """A plain event's place in the limiter's line: its task begins when it is let in."""
-
-    __slots__ = ("_dispatcher", "_is_over", "_pending", "_tracked")
-
-    def __init__(self, dispatcher: Dispatcher, tracked: Tracked, pending: Pending) -> None:
-        self._dispatcher = dispatcher
-        self._tracked = tracked
-        self._pending = pending
-        self._is_over = False
-
-    def done(self) -> bool:
-        return self._is_over
-
-    def set_result(self, _result: None, /) -> None:
-        self._is_over = True
-        self._dispatcher.begin_carrying(self._tracked, self._pending)
-
-    def give_up(self) -> None:
-        """It is not to be called any more."""
-        self._is_over = True
-        self._dispatcher.never_carried(self._tracked, self._pending)
 
 
 def _give_up(tracked: Tracked, error: Exception) -> None:

@@ -20,7 +20,10 @@ from faas_connector.source import Delivery, Settling, SourceTraits
 
 
 class Turn(Protocol):
-    """An event's place in the limiter's line, until its task has begun."""
+    """An event's place in the limiter's line, and its call, until its task has begun."""
+
+    is_waiting: bool
+    """Whether it was not let in yet."""
 
     def give_up(self) -> None:
         """It is not to be called any more."""
@@ -66,7 +69,7 @@ class Tracked(msgspec.Struct, eq=False):
     deadline_at: float | None = None
     task: asyncio.Task[None] | None = None
     turn: Turn | None = None
-    """Until its task has begun, where that waits for its turn."""
+    """Until its task has begun, where it needs one at all."""
 
     @property
     def size(self) -> int:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import hashlib
-import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
 
+from faas_connector.call import Call, Counted, response_of
+from faas_connector.call_ids import call_ids
 from faas_connector.config import ControllerConfig
 from faas_connector.contract import FunctionContract
 from faas_connector.errors import TransportError
 from faas_connector.event import Event
 from faas_connector.gateway.client import GatewayClient
+from faas_connector.gateway.http1 import RawResponse
 from faas_connector.headers import encode_field
 from faas_connector.limiter import Limiter
 from faas_connector.metrics import CallBook, CallCounts
@@ -26,10 +26,12 @@ from faas_connector.response import InvokerResponse
 from faas_connector.terms import Terms, terms_of
 from faas_connector.topic_map import TopicMap
 
-# A system call for each call id would cost as much as a match.
-_IDS_AT_A_TIME = 256
 # Functions come and go; what is known of them is forgotten at times.
 _MOST_REMEMBERED = 16_384
+
+
+CaughtUp = Callable[[], Awaitable[None]]
+"""Waits for those who are behind in hearing responses, and want all of them."""
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -50,22 +52,26 @@ class Invoker:
         self,
         client: GatewayClient,
         config: ControllerConfig,
-        publish: Callable[[InvokerResponse], Awaitable[None] | None],
+        publish: Callable[[InvokerResponse], None],
         topic_map: Callable[[], TopicMap] = TopicMap,
         limiter: Limiter | None = None,
+        *,
+        held_back: Callable[[], CaughtUp | None] = lambda: None,
     ) -> None:
         """Prepare.
 
         Args:
             client: the gateway.
             config: the defaults of each call.
-            publish: is told each response; what it returns, if anything, is awaited.
+            publish: is told each response.
             topic_map: gives the map as it is now, and so what functions declare.
             limiter: lets calls in.
+            held_back: gives what to wait for before more is called; None for nothing.
         """
         self.planner = Planner(client, config)
         self.limiter = limiter or Limiter(config.limits.max_in_flight)
         self.calls = CallBook()
+        self.held_back = held_back
         self._client = client
         self._config = config
         self._publish = publish
@@ -198,20 +204,62 @@ class Invoker:
         Raises:
             ConfigError: the event can't be sent; nothing was called.
         """
-        known = self._know(function)
-        mode = mode or known.terms.mode
-        terms = known.terms_by_mode[mode]
-        options = known.by_mode[mode]
         try:
-            head = self.planner.head(function, event, options)
-            complete = head + _delivery_fields(event, call_id, number, replay=replay)
+            head, timeout, counted = self._delivery(
+                function, event, call_id, number, mode, replay=replay
+            )
         except BaseException:
             self.limiter.leave(function)
             raise
+        return self._send(function, event, head, call_id, timeout, number, counted=counted)
+
+    def begin_admitted(
+        self,
+        function: FunctionName,
+        event: Event,
+        call_id: str,
+        mode: Invocation | None,
+        told: Callable[[InvokerResponse], None],
+    ) -> Call:
+        """Begin the first call of a delivery; as `call_admitted`, for who doesn't await it.
+
+        Args:
+            function: whom to call.
+            event: what to send.
+            call_id: the same for all calls of this event and function.
+            mode: the route; None for what the function's terms say.
+            told: hears the response, after this has returned; it must raise nothing.
+
+        Raises:
+            ConfigError: the event can't be sent; nothing was called, and the limiter is not left.
+        """
+        head, timeout, counted = self._delivery(function, event, call_id, 1, mode)
+        call = Call(
+            self, function, event, call_id, counted, told,
+            head=_whole(head, event), body=event.data, timeout=timeout,
+        )  # fmt: skip
+        self._client.calls.send(call)
+        return call
+
+    def _delivery(
+        self,
+        function: FunctionName,
+        event: Event,
+        call_id: str,
+        number: int,
+        mode: Invocation | None,
+        *,
+        replay: bool = False,
+    ) -> tuple[str, float, Counted]:
+        """The head of a delivery's call, its timeout, and where it is counted."""
+        known = self._know(function)
+        mode = mode or known.terms.mode
+        terms = known.terms_by_mode[mode]
+        head = self.planner.head(function, event, known.by_mode[mode])
+        head += _delivery_fields(event, call_id, number, replay=replay)
         cold = function not in self._awake or (known.contract is not None and known.contract.asleep)
         timeout = terms.cold_start_timeout if cold else terms.timeout
-        counted = known.calls, options.invocation
-        return self._send(function, event, complete, call_id, timeout, number, counted=counted)
+        return head, timeout, (known.calls, mode)
 
     async def _send(
         self,
@@ -223,7 +271,7 @@ class Invoker:
         number: int = 1,
         *,
         concurrency: int | None = None,
-        counted: tuple[CallCounts, Invocation | None] | None = None,
+        counted: Counted | None = None,
     ) -> InvokerResponse:
         """Send it once the limiter has let it in, which is so already without `concurrency`."""
         begun = time.perf_counter()
@@ -231,29 +279,34 @@ class Invoker:
             waiting = self.limiter.enter(function, concurrency)
             if waiting is not None:
                 await self.wait_for_turn(function, waiting)
-        data = event.data
-        complete = f"{head}Content-Length: {len(data)}\r\n\r\n".encode("latin-1")
+        end: RawResponse | TransportError
         try:
-            answer = await self._client.calls.request(complete, data, timeout=timeout)
+            end = await self._client.calls.request(_whole(head, event), event.data, timeout=timeout)
         except TransportError as error:
-            duration = time.perf_counter() - begun
-            response = InvokerResponse(
-                event, function, call_id, duration, error=error, attempts=number
-            )
-        else:
-            duration = time.perf_counter() - begun
-            response = InvokerResponse(
-                event, function, call_id, duration,
-                answer.status, answer.headers, answer.body, None, number,
-            )  # fmt: skip
+            end = error
         finally:
             self.limiter.leave(function)
+        response = response_of(end, event, function, call_id, begun, number)
         if counted is not None:
             self._count(response, *counted)
-        held_back = self._publish(response)
-        if held_back is not None:
-            await held_back
+        self._publish(response)
+        caught_up = self.held_back()
+        if caught_up is not None:
+            await caught_up()
         return response
+
+    # What calls tell (`Calling`)
+
+    def abandon(self, call: Call) -> None:
+        """Nobody wants to be told any more what becomes of it."""
+        self._client.calls.abandon(call)
+        self.limiter.leave(call.function)
+
+    def ended(self, call: Call, response: InvokerResponse) -> None:
+        """This came of it."""
+        self.limiter.leave(call.function)
+        self._count(response, *call.counted)
+        self._publish(response)
 
     def _count(self, response: InvokerResponse, calls: CallCounts, mode: Invocation | None) -> None:
         calls.duration.observe(response.duration)
@@ -263,6 +316,10 @@ class Invoker:
             else:
                 calls.accepted += 1
             self._awake.add(response.function)
+
+
+def _whole(head: str, event: Event) -> bytes:
+    return f"{head}Content-Length: {len(event.data)}\r\n\r\n".encode("latin-1")
 
 
 def _delivery_fields(event: Event, call_id: str, number: int, *, replay: bool) -> str:
@@ -278,38 +335,3 @@ def _delivery_fields(event: Event, call_id: str, number: int, *, replay: bool) -
     if replay:
         fields += "X-Event-Replay: true\r\n"
     return fields
-
-
-# The bits that say how the UUID is laid out: its version and its variant (RFC 9562, 5.4).
-_SET = int.from_bytes(bytes.fromhex("00000000000040008000000000000000") * _IDS_AT_A_TIME)
-_KEPT = int.from_bytes(bytes.fromhex("ffffffffffff0fff3fffffffffffffff") * _IDS_AT_A_TIME)
-
-
-def call_ids() -> Iterator[str]:
-    """Random UUIDs (RFC 9562, version 4) without end, at a sixth of the cost of `uuid.uuid4`."""
-    size = 16 * _IDS_AT_A_TIME
-    while True:
-        random = int.from_bytes(os.urandom(size)) & _KEPT | _SET
-        digits = random.to_bytes(size).hex("-", 2)  # groups of four, of which a UUID joins some
-        for at in range(0, len(digits), 40):
-            first, middle = digits[at : at + 4], digits[at + 5 : at + 29]
-            yield f"{first}{middle}{digits[at + 30 : at + 34]}{digits[at + 35 : at + 39]}"
-
-
-# Any UUID does, as long as it stays the same (RFC 9562, 5.5): it sets our names apart from others'.
-_NAMESPACE = bytes.fromhex("8f6e4c1a9d2b4f0e8a7c3b5d1e2f4a60")
-
-
-@functools.lru_cache(maxsize=4096)
-def _begun_id(source: str, function: FunctionName) -> Any:
-    begin = f"{source}\0{function}\0".encode("utf-8", "surrogatepass")
-    return hashlib.sha1(_NAMESPACE + begin, usedforsecurity=False)
-
-
-def stable_call_id(source: str, position: str, function: FunctionName) -> str:
-    """The UUID (RFC 9562, version 5) of all calls of one event of a source to one function."""
-    digest = _begun_id(source, function).copy()
-    digest.update(position.encode("utf-8", "surrogatepass"))
-    text = digest.hexdigest()
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"

@@ -124,7 +124,7 @@ class Keeping:
         tracked.intake.tell()
         _conclude(tracked, pending)
 
-    def keep_at_once(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> bool:
+    def keep_nowait(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> bool:
         """The same, where there is nothing to wait for; whether there wasn't."""
         is_written = tracked.remembers or tracked.detaching is not None or pending.entry_id
         if verdict.fate is not Fate.SUCCEEDED or is_written:

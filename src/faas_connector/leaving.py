@@ -86,6 +86,9 @@ class Leaving:
         left = [*intake.running]
         # First those that wait for a call to end: it would hand its place on to them.
         for tracked in left:
+            if tracked.turn is not None and tracked.turn.is_waiting:
+                tracked.turn.give_up()
+        for tracked in left:
             if tracked.turn is not None and tracked.task is None:
                 tracked.turn.give_up()
         tasks = [task for each in left for task in (each.task, each.detaching) if task is not None]

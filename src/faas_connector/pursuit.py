@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from faas_connector.call import Call
 from faas_connector.errors import ConfigError
 from faas_connector.event import Event
 from faas_connector.gate import OutageGate
@@ -151,17 +152,23 @@ class Pursuit:
         self._without_queue: set[FunctionName] = set()
         self._queue_due = 0.0
 
-    async def verdict(self, pending: Pending, *, is_admitted: bool = False) -> Verdict:
+    async def verdict(
+        self, pending: Pending, *, is_admitted: bool = False, is_answered: bool = False
+    ) -> Verdict:
         """Call until there is a verdict.
 
         Args:
             pending: the event and the function; what happens is written into it.
             is_admitted: whether the limiter has let its first call in.
+            is_answered: whether `begin` made its first call, and `pending.response` is the answer.
         """
         function = pending.function
         while True:
-            decision = self._obstacle(pending)
-            if decision is None:
+            decision = None if is_answered else self._obstacle(pending)
+            if is_answered:
+                is_answered = False
+                decision = await self._judge(pending)
+            elif decision is None:
                 decision = await self._call(pending, is_admitted=is_admitted)
             elif is_admitted:
                 self._invoker.limiter.leave(function)
@@ -247,20 +254,55 @@ class Pursuit:
             pending.outcome = Outcome(Kind.REFUSED, str(error))
             return Verdict(Fate.DEAD, Reason.UNREADABLE)
         pending.response = response
-        if response.ok:
-            if pending.mode is Invocation.SYNC:
-                pending.outcome = DELIVERED
-                self.counts.delivered += 1
-            else:
-                pending.outcome = ACCEPTED
-                self.counts.accepted += 1
-                self._without_queue.clear()
-                self._queue_due = 0.0
-            self._health.answered(function)
-            return _SUCCEEDED
-        terms = invoker.terms(function, pending.mode)
-        pending.outcome = self._outcome(response, pending.mode, terms)
-        return await self._after_failure(pending, pending.outcome)
+        return await self._judge(pending)
+
+    def begin(self, pending: Pending, told: Callable[[InvokerResponse], None]) -> Call | None:
+        """Begin its first call, which the limiter has let in, without awaiting it.
+
+        None where anything stands against that: `verdict` finds the same, and acts on it.
+
+        Args:
+            pending: the event and the function.
+            told: hears the response.
+        """
+        mode = pending.mode
+        is_queued = mode is not Invocation.SYNC
+        if self._gate.is_closed or (is_queued and self.is_without_queue) or self._obstacle(pending):
+            return None
+        try:
+            call = self._invoker.begin_admitted(
+                pending.function, pending.event, pending.call_id, mode, told
+            )
+        except ConfigError:
+            return None
+        pending.calls += 1
+        return call
+
+    async def _judge(self, pending: Pending) -> Verdict | None:
+        """What follows from its response; None means: at once again."""
+        response, mode = pending.response, pending.mode
+        assert response is not None and mode is not None  # noqa: S101, PT018
+        verdict = self.success(pending, response)
+        if verdict is None:
+            terms = self._invoker.terms(pending.function, mode)
+            pending.outcome = self._outcome(response, mode, terms)
+            verdict = await self._after_failure(pending, pending.outcome)
+        return verdict
+
+    def success(self, pending: Pending, response: InvokerResponse) -> Verdict | None:
+        """The verdict, if this is a success; else `verdict` has more to do."""
+        if not response.ok:
+            return None
+        if pending.mode is Invocation.SYNC:
+            pending.outcome = DELIVERED
+            self.counts.delivered += 1
+        else:
+            pending.outcome = ACCEPTED
+            self.counts.accepted += 1
+            self._without_queue.clear()
+            self._queue_due = 0.0
+        self._health.answered(pending.function)
+        return _SUCCEEDED
 
     async def _turn(self, pending: Pending, waiting: asyncio.Future[None]) -> None:
         """Wait for what `limiter.enter` returned."""

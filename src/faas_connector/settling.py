@@ -53,8 +53,34 @@ class Settler:
 
     async def settle(self, tracked: Tracked) -> None:
         """Each function has a verdict that is safe: acknowledge it, as far as may be."""
+        if not self.settle_nowait(tracked):
+            await self.acknowledge(tracked)
+
+    def settle_nowait(self, tracked: Tracked) -> bool:
+        """The same, if that takes no waiting; where this is false, `acknowledge` is to follow."""
         tracked.is_finished = True
         self.durations.observe(self._clock() - tracked.first)
+        if tracked.entry_id:
+            return False
+        line = tracked.line
+        if tracked.is_told:
+            self._release(tracked)
+            return True
+        if line is None:
+            return self._ack_nowait([tracked])
+        if line.is_over:
+            return False
+        line.passed += line.frontier.finish(tracked)
+        if line.is_acking or not line.passed:
+            return True  # whoever is at it sees what was added
+        passed = line.passed
+        is_acked = self._ack_nowait(passed)
+        if is_acked:
+            line.passed = []
+        return is_acked
+
+    async def acknowledge(self, tracked: Tracked) -> None:
+        """Wait for what `settle_nowait` could not do."""
         if tracked.entry_id:
             if self._keeper is not None:
                 # A broker may not know yet that it was kept here, and deliver it again.
@@ -62,24 +88,20 @@ class Settler:
                 done = self._done(tracked) if is_known else []
                 await self._keeper.write(done, removes=[tracked.entry_id])
             self._release(tracked)
-        elif tracked.is_told:
-            self._release(tracked)
-        elif tracked.line is not None:
-            await self._pass(tracked.line, tracked)
-        else:
+        elif tracked.line is None:
             await self.ack([tracked])
+        elif tracked.line.is_over:
+            await self._come_again([tracked])
+        else:
+            await self._ack_line(tracked.line)
 
     def _release(self, tracked: Tracked) -> None:
         tracked.intake.release(tracked)
         self._forget(tracked)
 
-    async def _pass(self, line: Line, tracked: Tracked) -> None:
-        if line.is_over:
-            await self._come_again([tracked])
-            return
-        line.passed += line.frontier.finish(tracked)
+    async def _ack_line(self, line: Line) -> None:
         if line.is_acking:
-            return  # whoever is at it sees what was added
+            return
         line.is_acking = True
         try:
             while line.passed:
@@ -87,6 +109,13 @@ class Settler:
                 await self.ack(passed)
         finally:
             line.is_acking = False
+
+    def _ack_nowait(self, covered: list[Tracked]) -> bool:
+        handle = covered[-1].delivery
+        is_acked = handle.ack_nowait()
+        if is_acked:
+            self._acked(covered, handle)
+        return is_acked
 
     async def ack(self, covered: list[Tracked]) -> None:
         """Acknowledge the last of them, which covers all."""
@@ -102,13 +131,18 @@ class Settler:
             if _is_held_by(handle, last):
                 await self._come_again(covered)
         else:
-            self.acked += len(covered)
+            self._acked(covered, handle)
+
+    def _acked(self, covered: list[Tracked], handle: Delivery) -> None:
+        self.acked += len(covered)
+        if self._finished:
             for each in covered:
-                if each.key is not None and self._finished:
+                if each.key is not None:
                     self._finished.pop(each.key, None)
-                if _is_held_by(handle, last):
-                    each.is_told = True
-                    self._release(each)
+        if _is_held_by(handle, covered[-1]):
+            for each in covered:
+                each.is_told = True
+                self._release(each)
 
     async def accept(self, tracked: Tracked) -> None:
         """It is in the journal, and delivered from there, whether its broker can be told or not."""

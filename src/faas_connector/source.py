@@ -152,6 +152,13 @@ class Delivery:
     async def ack(self) -> None:
         """It is done: never deliver it again."""
 
+    def ack_nowait(self) -> bool:
+        """Do what `ack` does, if that takes no waiting; where this is false, `ack` is awaited.
+
+        It is asked first, since an event needs no task then. It must raise nothing.
+        """
+        return type(self).ack is Delivery.ack
+
     async def nack(self, delay: float = 0.0) -> None:
         """Deliver it again, after `delay` seconds where the broker can wait."""
 

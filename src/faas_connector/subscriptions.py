@@ -74,17 +74,22 @@ class Subscriptions:
 
         return unsubscribe
 
-    def publish(self, response: InvokerResponse) -> Awaitable[None] | None:
-        """Queue the response for each subscriber.
-
-        Returns something to await where a subscriber with `overflow="wait"` is behind.
-        """
-        behind: list[_Subscription] = []
+    def publish(self, response: InvokerResponse) -> None:
+        """Queue the response for each subscriber."""
         for subscription in self._active:
             subscription.put(response)
-            if subscription.waits and subscription.is_full and not _inside_subscriber.get():
-                behind.append(subscription)
-        return _have_room(behind) if behind else None
+
+    def held_back(self) -> Callable[[], Awaitable[None]] | None:
+        """What to wait for, where a subscriber with `overflow="wait"` is behind."""
+        for each in self._active:
+            if each.waits and each.is_full and not _inside_subscriber.get():
+                return self._have_room
+        return None
+
+    async def _have_room(self) -> None:
+        for each in self._active:
+            if each.waits:
+                await each.has_room()
 
     async def aclose(self, timeout: float) -> None:
         """Deliver what is queued for at most `timeout` seconds; the rest counts as dropped."""
@@ -109,11 +114,6 @@ class Subscriptions:
             async with asyncio.timeout(timeout):
                 while busy := [one for one in self._active if not one.idle.is_set()]:
                     await busy[0].idle.wait()
-
-
-async def _have_room(subscriptions: list[_Subscription]) -> None:
-    for subscription in subscriptions:
-        await subscription.has_room()
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -22,8 +22,9 @@ def ids(responses):
 
 async def publish(subscriptions, *responses):
     for each in responses:
-        if (held_back := subscriptions.publish(each)) is not None:
-            await held_back
+        subscriptions.publish(each)
+        if (caught_up := subscriptions.held_back()) is not None:
+            await caught_up()
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faas_connector.call_ids import stable_call_id
 from faas_connector.dead_letters.caller import Called, call_id_of
 from faas_connector.dead_letters.replay import after_failure
 from faas_connector.dead_letters.turns import Pace, Turns
 from faas_connector.errors import ConfigError
 from faas_connector.event import Event
-from faas_connector.invoker import stable_call_id
 from faas_connector.names import FunctionName
 from faas_connector.outcome import Kind, Outcome
 from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason, State

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faas_connector import ConfigError, ControllerConfig, Event, FunctionName, Invocation, Timeouts
+from faas_connector.call_ids import call_ids
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.invoker import call_ids
 from faas_connector.planning import CallOptions, event_of, plan_call
 
 FUNCTION = FunctionName("printer", "fn")

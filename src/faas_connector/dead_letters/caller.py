@@ -10,13 +10,14 @@ from typing import Protocol
 
 import msgspec
 
+from faas_connector.call_ids import stable_call_id
 from faas_connector.config import ControllerConfig
 from faas_connector.contract import Order
 from faas_connector.errors import ConfigError, ConnectorError
 from faas_connector.event import Event
 from faas_connector.gate import OutageGate
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.invoker import Invoker, stable_call_id
+from faas_connector.invoker import Invoker
 from faas_connector.names import FunctionName, Invocation
 from faas_connector.outcome import (
     ACCEPTED,

@@ -20,22 +20,37 @@ _SLICE: Final = 128 * 1024
 _READ: Final = 32 * 1024
 
 
-class Exchange(msgspec.Struct, eq=False, gc=False):
-    """A request, and where its answer goes."""
+class Exchange(msgspec.Struct, eq=False, kw_only=True):
+    """A request, and what becomes of it: a subclass says what its end is.
 
-    answer: asyncio.Future[RawResponse]
-    head: bytes
-    body: bytes
-    timeout: float | None
+    It is told its end once, from within the loop, and must raise nothing then.
+    """
+
+    head: bytes = b""
+    body: bytes = b""
+    timeout: float | None = None
     deadline: float = inf
     """On the monotonic clock; set once the exchange has a connection or may open one."""
     connection: Connection | None = None
     resent: bool = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was told its end, or nobody waits for that any more."""
+        raise NotImplementedError
+
+    def answered(self, answer: RawResponse) -> None:
+        """Its answer is complete."""
+        raise NotImplementedError
+
+    def failed(self, error: TransportError) -> None:
+        """There is none."""
+        raise NotImplementedError
+
     def fail(self, error: TransportError) -> None:
         """End without an answer, unless it has ended already."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
+        if not self.is_over:
+            self.failed(error)
 
 
 class Owner(Protocol):
@@ -168,8 +183,8 @@ class Connection(asyncio.Protocol):
 
     def _complete(self, exchange: Exchange, response: RawResponse) -> None:
         self.exchange = None
-        if not exchange.answer.done():
-            exchange.answer.set_result(response)
+        if not exchange.is_over:
+            exchange.answered(response)
         if (
             self._parser.keep_alive
             and self._unsent is None

@@ -10,13 +10,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import OrderedDict
+from contextvars import Context
 from functools import cache, cached_property, partial
 from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from faas_connector.errors import CallTimeoutError, ConnectError, ConnectionLostError
+from faas_connector.errors import (
+    CallTimeoutError,
+    ConnectError,
+    ConnectionLostError,
+    TransportError,
+)
 from faas_connector.gateway.connection import Connection, Exchange
 from faas_connector.gateway.failures import connect_error, late_error, lost_error
 from faas_connector.gateway.http1 import (
@@ -35,6 +41,22 @@ _STALE_SECONDS: Final = 0.25
 
 
 _Opening = asyncio.Task[tuple[asyncio.Transport, Connection]]
+
+
+class _Awaited(Exchange, eq=False, gc=False):
+    """One whose end is awaited."""
+
+    answer: asyncio.Future[RawResponse]
+
+    @property
+    def is_over(self) -> bool:
+        return self.answer.done()
+
+    def answered(self, answer: RawResponse) -> None:
+        self.answer.set_result(answer)
+
+    def failed(self, error: TransportError) -> None:
+        self.answer.set_exception(error)
 
 
 class _Attempt(NamedTuple):
@@ -149,20 +171,38 @@ class Transport:
             ProtocolError: the answer is no HTTP/1.1.
             ResponseTooLargeError: the answer is over a limit.
         """
-        if self._closed:
-            raise self._closed_error()
-        exchange = Exchange(self._loop.create_future(), head, body, timeout)
-        if (connection := self._take_idle()) is not None:
-            self._begin(connection, exchange)
-        elif len(self._connections) + len(self._opening) < self._max_connections:
-            self._open(exchange)
-        else:
-            self._waiting[exchange] = None
+        exchange = _Awaited(self._loop.create_future(), head=head, body=body, timeout=timeout)
+        self.send(exchange)
         try:
             return await exchange.answer
         except asyncio.CancelledError:
-            self._abandon(exchange)
+            self.abandon(exchange)
             raise
+
+    def send(self, exchange: Exchange) -> None:
+        """Do the same for who can't await: the exchange is told what `request` returns or raises.
+
+        It is not told before this returns.
+        """
+        if self._closed:
+            self._loop.call_soon(exchange.fail, self._no_connection("the transport is closed"))
+        elif (connection := self._take_idle()) is not None:
+            self._begin(connection, exchange)
+        elif (
+            not self._waiting
+            and len(self._connections) + len(self._opening) < self._max_connections
+        ):
+            self._open(exchange)
+        else:
+            self._waiting[exchange] = None
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Nobody wants its answer any more: free what it holds, which may close its connection."""
+        self._waiting.pop(exchange, None)
+        if (attempt := self._opening.get(exchange)) is not None:
+            attempt.task.cancel()
+        elif exchange.connection is not None and exchange.connection.exchange is exchange:
+            exchange.connection.abandon()
 
     async def aclose(self) -> None:
         """Close every connection; nothing of this transport is left afterwards.
@@ -173,9 +213,9 @@ class Transport:
         self._closed = True
         while self._waiting:
             exchange, _ = self._waiting.popitem(last=False)
-            exchange.fail(self._closed_error())
+            exchange.fail(self._no_connection("the transport is closed"))
         for exchange, attempt in self._opening.items():
-            exchange.fail(self._closed_error())
+            exchange.fail(self._no_connection("the transport is closed"))
             attempt.task.cancel()
         for connection in tuple(self._connections):
             if (cut := connection.abandon()) is not None:
@@ -192,8 +232,8 @@ class Transport:
         self._idle.clear()
         self._silence()
 
-    def _closed_error(self) -> ConnectError:
-        return ConnectError(f"no connection to {self._origin}: the transport is closed")
+    def _no_connection(self, why: str) -> ConnectError:
+        return ConnectError(f"no connection to {self._origin}: {why}")
 
     # Requests and connections
 
@@ -235,6 +275,7 @@ class Transport:
                 server_hostname=self._origin.host if secure else None,
             ),
             name=f"connect to {self._origin}",
+            context=Context(),  # it outlives the call that it is opened for
         )
         patience = now + self._connect_timeout
         self._opening[exchange] = _Attempt(task, patience)
@@ -250,7 +291,7 @@ class Transport:
     def _opened(self, exchange: Exchange, task: _Opening) -> None:
         del self._opening[exchange]
         if task.cancelled():
-            exchange.answer.cancel()  # by the end of the loop, if nobody has answered it yet
+            exchange.fail(self._no_connection("the attempt was cancelled"))
         elif (error := task.exception()) is not None:
             exchange.fail(connect_error(self._origin, error, again=exchange.resent))
         else:
@@ -266,7 +307,7 @@ class Transport:
         self._connections.add(connection)
         if self._closed:
             connection.close()
-        elif exchange.answer.done():
+        elif exchange.is_over:
             self.released(connection)
         else:
             self._begin(connection, exchange)
@@ -288,17 +329,9 @@ class Transport:
     def _next_waiting(self) -> Exchange | None:
         while self._waiting:
             exchange, _ = self._waiting.popitem(last=False)
-            if not exchange.answer.done():
+            if not exchange.is_over:
                 return exchange
         return None
-
-    def _abandon(self, exchange: Exchange) -> None:
-        """Its caller was cancelled: free what it holds."""
-        self._waiting.pop(exchange, None)
-        if (attempt := self._opening.get(exchange)) is not None:
-            attempt.task.cancel()
-        elif exchange.connection is not None and exchange.connection.exchange is exchange:
-            exchange.connection.abandon()
 
     # What connections tell (`Owner`)
 
@@ -320,7 +353,7 @@ class Transport:
         self._connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        if exchange is not None and not exchange.answer.done():
+        if exchange is not None and not exchange.is_over:
             if self._was_stale(connection):
                 exchange.resent = True
                 self._open(exchange)
@@ -363,7 +396,7 @@ class Transport:
             due = min(attempt.deadline, exchange.deadline)
             if due > now:
                 nearest = min(nearest, due)
-            elif not exchange.answer.done():
+            elif not exchange.is_over:
                 exchange.fail(
                     CallTimeoutError(f"{self._origin}: not connected within {exchange.timeout:g} s")
                     if exchange.deadline <= now

@@ -1,0 +1,153 @@
+"""The usual event: new, for one function, and done with its first call; it needs no task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from faas_connector.call import Call
+from faas_connector.intake import Tracked
+from faas_connector.invoker import CaughtUp, Invoker
+from faas_connector.keeping import Keeping
+from faas_connector.pursuit import Pending, Pursuit, Verdict
+from faas_connector.response import InvokerResponse
+from faas_connector.settling import Settler
+
+
+class Carrier:
+    """Calls the function once the limiter lets it, and settles the event when that has answered.
+
+    Where it doesn't go as it should, or takes waiting, a task takes over.
+    """
+
+    def __init__(
+        self,
+        invoker: Invoker,
+        pursuit: Pursuit,
+        keeping: Keeping,
+        settler: Settler,
+        *,
+        take_over: Callable[[Tracked, Coroutine[Any, Any, None]], None],
+        give_up: Callable[[Tracked, Exception], None],
+        ended: Callable[[Tracked], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            invoker: calls.
+            pursuit: knows what stands against a call, and what follows from its response.
+            keeping: makes verdicts safe.
+            settler: acknowledges.
+            take_over: runs the rest of an event in a task.
+            give_up: is told of an event that met what nobody foresaw.
+            ended: is told that nothing runs for an event any more.
+        """
+        self.invoker = invoker
+        self.pursuit = pursuit
+        self.keeping = keeping
+        self.settler = settler
+        self.take_over = take_over
+        self.give_up = give_up
+        self.ended = ended
+
+    def begin(self, tracked: Tracked, pending: Pending, concurrency: int) -> None:
+        """Deliver it once the limiter has a place for its call."""
+        tracked.open.append(pending)
+        tracked.intake.running[tracked] = None
+        tracked.turn = carried = _Carried(self, tracked, pending)
+        self.invoker.limiter.enter_later(pending.function, concurrency, carried)
+
+
+class _Carried:
+    """One event, from waiting for its turn to its end, or until a task takes over."""
+
+    __slots__ = ("_by", "_call", "_has_place", "_pending", "_tracked", "is_waiting")
+
+    def __init__(self, by: Carrier, tracked: Tracked, pending: Pending) -> None:
+        self._by = by
+        self._tracked = tracked
+        self._pending = pending
+        self._call: Call | None = None
+        self.is_waiting = True
+        self._has_place = False
+
+    # In the limiter's line
+
+    def done(self) -> bool:
+        return not self.is_waiting
+
+    def set_result(self, _result: None, /) -> None:
+        """It is let in."""
+        self.is_waiting = False
+        try:
+            self._call = self._by.pursuit.begin(self._pending, self.answered)
+        except Exception:  # the task meets it again, and tells of it
+            self._call = None
+        if self._call is None:
+            self._has_place = True
+            self._take_over(self._call_in_task())
+
+    # Called
+
+    def answered(self, response: InvokerResponse) -> None:
+        """Its call has ended."""
+        tracked, pending, by = self._tracked, self._pending, self._by
+        self._call = None
+        pending.response = response
+        try:
+            verdict = by.pursuit.success(pending, response)
+            caught_up = by.invoker.held_back()
+            if verdict is None or not by.keeping.keep_nowait(tracked, pending, verdict):
+                self._take_over(self._go_on(verdict, caught_up))
+            elif caught_up is not None:
+                self._take_over(self._settle(caught_up))
+            elif not by.settler.settle_nowait(tracked):
+                self._take_over(self._acknowledge())
+            else:
+                self._end()
+        except Exception as error:
+            by.give_up(tracked, error)
+            self._end()
+
+    def _end(self) -> None:
+        self._tracked.turn = None
+        self._by.ended(self._tracked)
+
+    def give_up(self) -> None:
+        """It is not to be called any more; a task that took over has ended, or never began."""
+        self.is_waiting = False
+        if self._call is not None:
+            self._call.give_up()
+        elif self._has_place:
+            self._by.invoker.limiter.leave(self._pending.function)
+        self._end()
+
+    # In a task
+
+    def _take_over(self, work: Coroutine[Any, Any, None]) -> None:
+        self._by.take_over(self._tracked, work)
+
+    async def _call_in_task(self) -> None:
+        self._tracked.turn = None
+        await self._keep(await self._by.pursuit.verdict(self._pending, is_admitted=True))
+
+    async def _go_on(self, verdict: Verdict | None, caught_up: CaughtUp | None) -> None:
+        self._tracked.turn = None
+        if caught_up is not None:
+            await caught_up()
+        if verdict is None:
+            verdict = await self._by.pursuit.verdict(self._pending, is_answered=True)
+        await self._keep(verdict)
+
+    async def _keep(self, verdict: Verdict) -> None:
+        await self._by.keeping.keep(self._tracked, self._pending, verdict)
+        await self._by.settler.settle(self._tracked)
+
+    async def _settle(self, caught_up: CaughtUp) -> None:
+        self._tracked.turn = None
+        await caught_up()
+        await self._by.settler.settle(self._tracked)
+
+    async def _acknowledge(self) -> None:
+        self._tracked.turn = None
+        await self._by.settler.acknowledge(self._tracked)
