@@ -50,7 +50,7 @@ class Calling(Protocol):
     """Who makes calls."""
 
     def ended(self, call: Call, response: InvokerResponse) -> None:
-        """This came of it."""
+        """This came of it, and is to be told."""
         ...
 
     def abandon(self, call: Call) -> None:
@@ -83,10 +83,7 @@ class Call(Exchange, eq=False):
     def _end(self, end: RawResponse | TransportError) -> None:
         self.has_ended = True
         response = response_of(end, self.event, self.function, self.call_id, self.begun, 1)
-        try:
-            self.by.ended(self, response)
-        finally:
-            self.told(response)
+        self.by.ended(self, response)
 
     def give_up(self) -> None:
         """Tell nobody any more; the function may have been called or not."""

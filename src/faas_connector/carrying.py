@@ -81,8 +81,10 @@ class _Carried:
         self.is_waiting = False
         try:
             self._call = self._by.pursuit.begin(self._pending, self.answered)
-        except Exception:  # the task meets it again, and tells of it
-            self._call = None
+        except Exception as error:
+            self._has_place = True
+            self._take_over(self._fail(error))
+            return
         if self._call is None:
             self._has_place = True
             self._take_over(self._call_in_task())
@@ -126,6 +128,11 @@ class _Carried:
 
     def _take_over(self, work: Coroutine[Any, Any, None]) -> None:
         self._by.take_over(self._tracked, work)
+
+    async def _fail(self, error: Exception) -> None:
+        self._tracked.turn = None
+        self._by.invoker.limiter.leave(self._pending.function)
+        raise error
 
     async def _call_in_task(self) -> None:
         self._tracked.turn = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -82,6 +83,10 @@ class Invoker:
         self._looked_up: dict[FunctionName, _Known] = {}
         self._looked_up_in: TopicMap | None = None
         self._awake: set[FunctionName] = set()
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # in CPython a system call each time
 
     def terms(self, function: FunctionName, mode: Invocation | None = None) -> Terms:
         """What holds for the calls of a function now; for those on one route, if that is given."""
@@ -303,10 +308,17 @@ class Invoker:
         self.limiter.leave(call.function)
 
     def ended(self, call: Call, response: InvokerResponse) -> None:
-        """This came of it."""
-        self.limiter.leave(call.function)
-        self._count(response, *call.counted)
-        self._publish(response)
+        """This came of it, and is to be told."""
+        try:
+            self._count(response, *call.counted)
+            self._publish(response)
+        finally:
+            call.told(response)
+            if response.ok:
+                self.limiter.leave(call.function)
+            else:
+                # What follows from it, a pause of the function too, is decided before others begin.
+                self._loop.call_soon(self.limiter.leave, call.function)
 
     def _count(self, response: InvokerResponse, calls: CallCounts, mode: Invocation | None) -> None:
         calls.duration.observe(response.duration)

@@ -16,6 +16,7 @@ from faas_connector.errors import (
     GatewayUnavailableError,
     TransportError,
 )
+from faas_connector.gateway.connection import Exchange
 from faas_connector.gateway.http1 import RawResponse
 from faas_connector.gateway.models import FunctionStatus
 from faas_connector.gateway.origin import Origin
@@ -111,6 +112,7 @@ class Gateway:
         self._seen: Counter[tuple[str, bytes]] = Counter()
         self._went_down = asyncio.Event()
         self._came_back = -math.inf
+        self._served: dict[Exchange, asyncio.Task[None]] = {}
 
     def go_down(self, how: str = "refused") -> None:
         """From now on calls fail, those under way included."""
@@ -155,6 +157,26 @@ class Gateway:
             raise GatewayUnavailableError(f"no list of {namespace!r}")
 
     async def request(self, head: bytes, body: bytes, *, timeout: float) -> RawResponse:
+        return await self._outcome(self._come_in(head, body), timeout)
+
+    def send(self, exchange: Exchange) -> None:
+        call = self._come_in(exchange.head, exchange.body)
+        self._served[exchange] = asyncio.create_task(self._serve(call, exchange))
+
+    def abandon(self, exchange: Exchange) -> None:
+        if (task := self._served.pop(exchange, None)) is not None:
+            task.cancel()
+
+    async def _serve(self, call: Call, exchange: Exchange) -> None:
+        try:
+            answer = await self._outcome(call, exchange.timeout or math.inf)
+        except TransportError as error:
+            exchange.fail(error)
+        else:
+            exchange.answered(answer)
+        self._served.pop(exchange, None)
+
+    def _come_in(self, head: bytes, body: bytes) -> Call:
         target, call_id = _TARGET.match(head), _CALL_ID.search(head)
         attempt = _ATTEMPT.search(head)
         assert target is not None, head
@@ -165,6 +187,9 @@ class Gateway:
         call.is_async = bool(target[1])
         self.log.append(call)
         self._count(name, 1)
+        return call
+
+    async def _outcome(self, call: Call, timeout: float) -> RawResponse:
         try:
             response = await self._answer(call, timeout)
         except TransportError:
@@ -176,7 +201,7 @@ class Gateway:
             return response
         finally:
             call.end = _now()
-            self._count(name, -1)
+            self._count(call.function, -1)
 
     def _count(self, name: str, change: int) -> None:
         for each in (name, ""):

@@ -472,3 +472,29 @@ async def test_functions_hear_which_connector_calls(said, configured, expected):
         [received] = gateway.received
     assert received.header("X-Connector") == expected
     assert received.header("X-Shop") == "a"
+
+
+async def test_a_subscriber_that_wants_all_holds_a_run_back_and_hears_each_response():
+    release, heard = asyncio.Event(), []
+
+    async def slow(response):
+        await release.wait()
+        heard.append(response.event.data)
+
+    source = MemorySource(traits=BY_POSITION)
+    async with LocalGateway(functions=[function("one")]) as gateway:
+        limits = Limits(max_in_flight=4, max_unsettled=8, subscriber_items=1)
+        async with Controller(config(gateway, limits=limits)) as controller:
+            controller.subscribe(slow, overflow="wait")
+            running = asyncio.create_task(controller.run(source, store=MemoryStore()))
+            publish(source, 100)
+            await eventually(lambda: len(gateway.received_by("one")) >= 8)
+            report = await controller.report()
+            assert report.run is not None
+            assert not source.acked
+            assert len(gateway.received_by("one")) == 8
+            release.set()
+            await source.drained()
+            controller.stop()
+            assert await running
+    assert sorted(map(int, heard)) == [*range(100)]

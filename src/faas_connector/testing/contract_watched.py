@@ -103,6 +103,16 @@ class _WatchedDelivery(Delivery):
     async def ack(self) -> None:
         await self._settle(self._inner.ack())
 
+    def ack_nowait(self) -> bool:
+        try:
+            is_acked = self._inner.ack_nowait()
+        except Exception as error:
+            self._watched.failures.append(error)
+            raise
+        if is_acked:
+            self._watched.settled(self._inner)
+        return is_acked
+
     async def nack(self, delay: float = 0.0) -> None:
         await self._settle(self._inner.nack(delay))
 

@@ -61,6 +61,14 @@ class MemoryDelivery(Delivery):
         """
         self._broker.ack(self)
 
+    def ack_nowait(self) -> bool:
+        """The same; false where it is not this delivery's to settle any more."""
+        try:
+            self._broker.ack(self)
+        except SourceError:
+            return False  # `ack` tells why
+        return True
+
     async def nack(self, delay: float = 0.0) -> None:
         """Deliver it again; by position, with every later one of its partition.
 

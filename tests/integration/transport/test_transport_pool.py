@@ -4,14 +4,15 @@ import asyncio
 import socket
 import ssl
 import threading
+from contextvars import ContextVar
 
 import pytest
 import trustme
 
 from faas_connector.errors import ConnectError, ConnectionLostError
 from faas_connector.gateway import transport as module
-from faas_connector.gateway.connection import Connection
-from faas_connector.gateway.transport import Origin
+from faas_connector.gateway.connection import Connection, Exchange
+from faas_connector.gateway.transport import Origin, request_head
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -664,3 +665,48 @@ async def test_closing_is_what_leaving_the_context_does(peers, clients, post):
 
 async def test_a_transport_that_was_never_used_closes(clients):
     await clients(Origin.parse("http://127.0.0.1:1")).aclose()
+
+
+class Told(Exchange):
+    """An exchange that notes its end."""
+
+    end: object = None
+    heard_in: str = ""
+
+    @property
+    def is_over(self):
+        return self.end is not None
+
+    def answered(self, answer):
+        self.end, self.heard_in = answer, caller.get()
+
+    def failed(self, error):
+        self.end, self.heard_in = error, caller.get()
+
+
+caller = ContextVar("caller", default="nobody")
+
+
+async def test_a_connection_knows_nothing_of_the_call_that_it_was_opened_for(
+    peers, clients, eventually
+):
+    peer = await peers(echo)
+    transport = clients(peer)
+    caller.set("the first")
+    for body in (b"1", b"2"):
+        fields = {"Host": "gateway", "Content-Length": "1"}
+        told = Told(head=request_head("POST", "/", fields.items()), body=body)
+        transport.send(told)
+        await eventually(lambda told=told: told.is_over)
+        assert (told.end.body, told.heard_in) == (body, "nobody")
+    assert peer.accepted == 1
+
+
+async def test_what_is_sent_when_all_is_closed_is_told_so_later(peers, clients, eventually):
+    transport = clients(await peers(echo))
+    await transport.aclose()
+    told = Told()
+    transport.send(told)
+    assert not told.is_over
+    await eventually(lambda: told.is_over)
+    assert isinstance(told.end, ConnectError)

@@ -111,6 +111,11 @@ class RequestDelivery(Delivery):
         """It is safe."""
         self._waiting.settled()
 
+    def ack_nowait(self) -> bool:
+        """It is safe."""
+        self._waiting.settled()
+        return True
+
     async def nack(self, delay: float = 0.0) -> None:  # noqa: ARG002
         """It is not: let the sender try again."""
         self._waiting.end(NOT_SAFE)

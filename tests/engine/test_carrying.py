@@ -1,0 +1,138 @@
+"""The usual event: new, for one function, done with its first call; and all that isn't usual."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from faas_connector.config import Limits, Timeouts
+from faas_connector.source import Guarantee, Settling, SourceTraits
+from faas_connector.store import State
+from faas_connector.testing.memory_source import MemorySource
+
+from .gateway import FAILING, OK, Answer, always
+from .loop import run
+from .world import World, function
+
+INDIVIDUAL = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
+BY_POSITION = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, settling=Settling.BY_POSITION)
+BOTH = pytest.mark.parametrize("traits", [INDIVIDUAL, BY_POSITION], ids=["single", "position"])
+MANY = 3000
+
+
+@pytest.fixture
+def tasks_of_deliveries(monkeypatch):
+    """The names of all tasks that are begun for events."""
+    begun: list[str] = []
+    create_task = asyncio.BaseEventLoop.create_task
+
+    def watched(loop, work, *, name=None, **more):
+        if name and name.startswith("delivery"):
+            begun.append(name)
+        return create_task(loop, work, name=name, **more)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_task", watched)
+    return begun
+
+
+@BOTH
+def test_needs_no_task(traits, tasks_of_deliveries):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World([function("a")], [source])
+        async with world.running():
+            for number in range(50):
+                world.publish(source, b"%d" % number)
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+        assert tasks_of_deliveries == []
+
+    run(main())
+
+
+@BOTH
+def test_needs_one_where_the_first_call_fails(traits, tasks_of_deliveries):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World(
+            [function("a")], [source],
+            lambda _name, data, call: FAILING if data == b"7" and call == 1 else OK,
+        )  # fmt: skip
+        async with world.running():
+            for number in range(50):
+                world.publish(source, b"%d" % number)
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        assert world.calls_for(b"7") == 2
+        assert world.calls_for(b"8") == 1
+        assert len(tasks_of_deliveries) == 1
+
+    run(main())
+
+
+def test_what_can_not_be_sent_is_a_dead_letter_however_much_of_it_waits():
+    """Each one's failure lets the next one in: that must not go deeper and deeper."""
+
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World(
+            [function("a", concurrency=1)], [source],
+            limits=Limits(max_in_flight=4, max_unsettled=MANY),
+        )  # fmt: skip
+        async with world.running():
+            world.publish(source, b"first")
+            for number in range(MANY):
+                world.publish(source, b"%d" % number, headers={"X-Number": number})
+            await world.quiet()
+        assert world.gateway.successes() == {("a", b"first"): 1}
+        assert world.store is not None
+        assert len(world.store.entries(State.DEAD)) == MANY
+
+    run(main())
+
+
+def test_what_nobody_foresaw_leaves_the_event_unsettled_and_its_place_free(monkeypatch):
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World([function("a", concurrency=1)], [source])
+        async with world.running() as engine:
+            begin = engine.pursuit.begin
+
+            def fail_once(pending, told):
+                monkeypatch.setattr(engine.pursuit, "begin", begin)
+                raise RuntimeError("a mistake")
+
+            monkeypatch.setattr(engine.pursuit, "begin", fail_once)
+            world.publish(source, b"1")
+            world.publish(source, b"2")
+            await world.until(lambda: world.gateway.successes()["a", b"2"])
+            assert world.gateway.of("a", b"1") == []
+            assert [event.data for event in source.acked] == [b"2"]
+
+    with pytest.raises(AssertionError, match="a mistake"):  # the world's, over what was logged
+        run(main())
+
+
+@BOTH
+def test_a_call_in_flight_is_given_up_with_its_run_and_made_again_by_the_next(traits):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World(
+            [function("a")], [source], always(Answer(after=1.0)),
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.1),
+        )  # fmt: skip
+        async with world.running():
+            for number in range(20):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: world.gateway.most_in_flight["a"] > 1)
+        assert world.settled == [False]
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+
+    run(main())
