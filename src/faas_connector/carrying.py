@@ -9,6 +9,7 @@ from faas_connector.call import Call
 from faas_connector.intake import Tracked
 from faas_connector.invoker import CaughtUp, Invoker
 from faas_connector.keeping import Keeping
+from faas_connector.names import FunctionName
 from faas_connector.pursuit import Pending, Pursuit, Verdict
 from faas_connector.response import InvokerResponse
 from faas_connector.settling import Settler
@@ -27,6 +28,7 @@ class Carrier:
         keeping: Keeping,
         settler: Settler,
         *,
+        call_id: Callable[[Tracked, FunctionName], str],
         take_over: Callable[[Tracked, Coroutine[Any, Any, None]], None],
         give_up: Callable[[Tracked, Exception], None],
         ended: Callable[[Tracked], None],
@@ -38,6 +40,7 @@ class Carrier:
             pursuit: knows what stands against a call, and what follows from its response.
             keeping: makes verdicts safe.
             settler: acknowledges.
+            call_id: names the calls of an event and a function.
             take_over: runs the rest of an event in a task.
             give_up: is told of an event that met what nobody foresaw.
             ended: is told that nothing runs for an event any more.
@@ -46,30 +49,45 @@ class Carrier:
         self.pursuit = pursuit
         self.keeping = keeping
         self.settler = settler
+        self.call_id = call_id
         self.take_over = take_over
         self.give_up = give_up
         self.ended = ended
 
-    def begin(self, tracked: Tracked, pending: Pending, concurrency: int) -> None:
+    def begin(self, tracked: Tracked) -> None:
         """Deliver it once the limiter has a place for its call."""
-        tracked.open.append(pending)
+        function = tracked.functions[0]
         tracked.intake.running[tracked] = None
-        tracked.turn = carried = _Carried(self, tracked, pending)
-        self.invoker.limiter.enter_later(pending.function, concurrency, carried)
+        tracked.turn = carried = _Carried(self, tracked)
+        concurrency = self.invoker.terms(function).concurrency
+        self.invoker.limiter.enter_later(function, concurrency, carried)
 
 
 class _Carried:
-    """One event, from waiting for its turn to its end, or until a task takes over."""
+    """One event, from waiting for its turn to its end, or until a task takes over.
+
+    Most of those in hand wait: what they need only for their call is made when that begins.
+    """
 
     __slots__ = ("_by", "_call", "_has_place", "_pending", "_tracked", "is_waiting")
 
-    def __init__(self, by: Carrier, tracked: Tracked, pending: Pending) -> None:
+    def __init__(self, by: Carrier, tracked: Tracked) -> None:
         self._by = by
         self._tracked = tracked
-        self._pending = pending
+        self._pending: Pending | None = None
         self._call: Call | None = None
         self.is_waiting = True
         self._has_place = False
+
+    def pending(self) -> Pending:
+        """What there is to be done."""
+        pending, tracked = self._pending, self._tracked
+        if pending is None:
+            function = tracked.functions[0]
+            call_id = self._by.call_id(tracked, function)
+            self._pending = pending = Pending(function, tracked.event, call_id, tracked.first)
+            tracked.open.append(pending)
+        return pending
 
     # In the limiter's line
 
@@ -79,21 +97,22 @@ class _Carried:
     def set_result(self, _result: None, /) -> None:
         """It is let in."""
         self.is_waiting = False
+        self._has_place = True
         try:
-            self._call = self._by.pursuit.begin(self._pending, self.answered)
+            self._call = self._by.pursuit.begin(self.pending(), self.answered)
         except Exception as error:
-            self._has_place = True
             self._take_over(self._fail(error))
             return
         if self._call is None:
-            self._has_place = True
             self._take_over(self._call_in_task())
+        else:
+            self._has_place = False
 
     # Called
 
     def answered(self, response: InvokerResponse) -> None:
         """Its call has ended."""
-        tracked, pending, by = self._tracked, self._pending, self._by
+        tracked, pending, by = self._tracked, self.pending(), self._by
         self._call = None
         pending.response = response
         try:
@@ -121,7 +140,7 @@ class _Carried:
         if self._call is not None:
             self._call.give_up()
         elif self._has_place:
-            self._by.invoker.limiter.leave(self._pending.function)
+            self._by.invoker.limiter.leave(self._tracked.functions[0])
         self._end()
 
     # In a task
@@ -131,23 +150,23 @@ class _Carried:
 
     async def _fail(self, error: Exception) -> None:
         self._tracked.turn = None
-        self._by.invoker.limiter.leave(self._pending.function)
+        self._by.invoker.limiter.leave(self._tracked.functions[0])
         raise error
 
     async def _call_in_task(self) -> None:
         self._tracked.turn = None
-        await self._keep(await self._by.pursuit.verdict(self._pending, is_admitted=True))
+        await self._keep(await self._by.pursuit.verdict(self.pending(), is_admitted=True))
 
     async def _go_on(self, verdict: Verdict | None, caught_up: CaughtUp | None) -> None:
         self._tracked.turn = None
         if caught_up is not None:
             await caught_up()
         if verdict is None:
-            verdict = await self._by.pursuit.verdict(self._pending, is_answered=True)
+            verdict = await self._by.pursuit.verdict(self.pending(), is_answered=True)
         await self._keep(verdict)
 
     async def _keep(self, verdict: Verdict) -> None:
-        await self._by.keeping.keep(self._tracked, self._pending, verdict)
+        await self._by.keeping.keep(self._tracked, self.pending(), verdict)
         await self._by.settler.settle(self._tracked)
 
     async def _settle(self, caught_up: CaughtUp) -> None:

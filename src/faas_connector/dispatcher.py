@@ -83,7 +83,7 @@ class Dispatcher:
         self.leaving = Leaving(keeper, self.keeping, self.settler, gate, clock)
         self._carrier = Carrier(
             invoker, pursuit, self.keeping, self.settler,
-            take_over=self._start, give_up=_give_up, ended=self._ended,
+            call_id=self._call_id, take_over=self._start, give_up=_give_up, ended=self._ended,
         )  # fmt: skip
         self._config = config
         self._map = topic_map
@@ -135,7 +135,8 @@ class Dispatcher:
             return
         self._match(tracked)
         if self._is_plain(tracked):
-            self._begin_plain(tracked)
+            self.keeping.sources[tracked.source].matched += 1
+            self._carrier.begin(tracked)
         else:
             self._start(tracked, self._deliver(tracked))
 
@@ -150,14 +151,6 @@ class Dispatcher:
             and not delivery.damage
             and not tracked.intake.traits.journal
         )
-
-    def _begin_plain(self, tracked: Tracked) -> None:
-        self.keeping.sources[tracked.source].matched += 1
-        function = tracked.functions[0]
-        call_id = self._call_id(tracked, function)
-        terms = self._invoker.terms(function)
-        pending = Pending(function, tracked.event, call_id, tracked.first, mode=terms.mode)
-        self._carrier.begin(tracked, pending, terms.concurrency)
 
     def begin_entry(self, intake: Intake, entry: Entry, *, is_probe: bool = False) -> Tracked:
         """Deliver what the store had kept; to a paused function, if it is the probe."""

@@ -25,6 +25,10 @@ class Turn(Protocol):
     is_waiting: bool
     """Whether it was not let in yet."""
 
+    def pending(self) -> Pending:
+        """What there is to be done; from now on it is among what is open."""
+        ...
+
     def give_up(self) -> None:
         """It is not to be called any more."""
         ...

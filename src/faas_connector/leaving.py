@@ -46,6 +46,8 @@ class Leaving:
             return
         if tracked.task is not None and (tracked.task.cancelling() or tracked.task.done()):
             return  # it is being handed back
+        if tracked.turn is not None:
+            tracked.turn.pending()
         if not tracked.open:
             return  # nobody knows yet who is to have it, or it is about to be settled
         # Whoever asks may be gone before it is written: half of it would repeat calls.

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from faas_connector.errors import ConnectorError, ResponseTooLargeError
+from faas_connector.errors import ConnectError, ConnectorError, ResponseTooLargeError
 from faas_connector.names import Invocation
 
 
@@ -23,7 +23,7 @@ class Kind(enum.Enum):
     FAILED = "failed"
     """It may go better another time."""
     ABSENT = "absent"
-    """The function is asleep or gone; the call never reached it."""
+    """The call never reached the function: it is asleep or gone, or there was no connection."""
     REFUSED = "refused"
     """It will never go better."""
     NO_QUEUE = "no queue"
@@ -109,6 +109,9 @@ def outcome_of_error(error: ConnectorError) -> Outcome:
     if isinstance(error, ResponseTooLargeError):
         # The function has run; it would run, and answer as much, each time.
         return Outcome(Kind.REFUSED, str(error))
+    if isinstance(error, ConnectError):
+        # Nothing was sent: whatever it was, even if the gateway is well again, not the function.
+        return Outcome(Kind.ABSENT, str(error), may_be_outage=True)
     return Outcome(Kind.FAILED, str(error), may_be_outage=True)
 
 

@@ -265,8 +265,8 @@ class Pursuit:
             pending: the event and the function.
             told: hears the response.
         """
-        mode = pending.mode
-        is_queued = mode is not Invocation.SYNC
+        mode = pending.mode = self._invoker.terms(pending.function).mode
+        is_queued = mode is Invocation.ASYNC
         if self._gate.is_closed or (is_queued and self.is_without_queue) or self._obstacle(pending):
             return None
         try:

@@ -156,12 +156,15 @@ class TestTheQueuesAnswer:
 
 
 class TestNoAnswer:
-    @pytest.mark.parametrize(
-        "error", [ConnectError, CallTimeoutError, ConnectionLostError, ProtocolError]
-    )
+    @pytest.mark.parametrize("error", [CallTimeoutError, ConnectionLostError, ProtocolError])
     def test_is_tried_again_and_may_be_an_outage(self, error):
         assert outcome_of_error(error("no answer from http://gw:8080")) == Outcome(
             Kind.FAILED, "no answer from http://gw:8080", may_be_outage=True
+        )
+
+    def test_is_no_fault_of_a_function_to_which_nothing_was_sent(self):
+        assert outcome_of_error(ConnectError("no connection to http://gw:8080")) == Outcome(
+            Kind.ABSENT, "no connection to http://gw:8080", may_be_outage=True
         )
 
     def test_but_an_answer_that_is_too_large_would_be_so_again(self):

@@ -133,7 +133,8 @@ METRICS: Final = (
     # Calls
     _metric("attempts_total", COUNTER,
             "Calls by what became of them: delivered, accepted (by the gateway's queue), failed, "
-            "absent (the function was asleep or missing), refused, outage (charged to nobody).",
+            "absent (the function was asleep or missing, or there was no connection), refused, "
+            "outage (charged to nobody).",
             _attempts, "function", "outcome"),
     _metric("attempt_duration_seconds", HISTOGRAM,
             "From a call's beginning to its answer's end.", _durations, "function"),
