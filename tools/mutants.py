@@ -65,7 +65,20 @@ MUTANTS = (
     ),
     Mutant(
         "settled twice", "settling.py",
-        "elif tracked.is_told:\n            self._release(tracked)\n", "",
+        "        if tracked.is_told:\n            self._release(tracked)\n            return True\n", "",
+    ),
+    Mutant(
+        "a failure lets the next call in before it is judged", "invoker.py",
+        "self._loop.call_soon(self.limiter.leave, call.function)",
+        "self.limiter.leave(call.function)",
+    ),
+    Mutant(
+        "a call goes on though its run has ended", "carrying.py",
+        "self._call.give_up()", "pass",
+    ),
+    Mutant(
+        "what waits for its turn is not parked at its deadline", "leaving.py",
+        "tracked.turn.pending()", "pass",
     ),
     Mutant(
         "what a namespace or a refresh has just lost is acked as unmatched", "dispatcher.py",

@@ -136,3 +136,23 @@ def test_a_call_in_flight_is_given_up_with_its_run_and_made_again_by_the_next(tr
         world.check_complete()
 
     run(main())
+
+
+def test_what_waits_for_its_turn_is_parked_at_its_deadline_and_called_once():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL, deadline=3.0)
+        world = World(
+            [function("a", concurrency=1)], [source], always(Answer(after=1.0)),
+            timeouts=Timeouts(call=5.0, cold_start=5.0),
+        )  # fmt: skip
+        async with world.running():
+            for number in range(10):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: len(source.acked) == 10, within=3.5)
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+        assert len(source.deliveries) == 10
+
+    run(main())
