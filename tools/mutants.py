@@ -65,7 +65,9 @@ MUTANTS = (
     ),
     Mutant(
         "settled twice", "settling.py",
-        "        if tracked.is_told:\n            self._release(tracked)\n            return True\n", "",
+        "        if tracked.is_told:\n            self._release(tracked)\n"
+        "            return True\n",
+        "",
     ),
     Mutant(
         "a failure lets the next call in before it is judged", "invoker.py",
