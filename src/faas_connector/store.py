@@ -63,6 +63,17 @@ MAX_ANSWER_BYTES = 4096
 """Bytes of an answer that are kept with an entry."""
 
 
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """The bytes that stand in the store of an event which can't be decoded."""
+
+    topic: bytes = b""
+    key: bytes = b""
+    head: bytes = b""
+    """What else belongs to it, as the store writes it: a checksum, the headers and the like."""
+    data: bytes = b""
+    """The body."""
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event for one function, or for all that match (`function` is None), and how it stands.
 
@@ -104,6 +115,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """When this entry was written last."""
     damage: str = ""
     """Why the stored event can't be decoded; empty where it can."""
+    stored: Stored | None = None
+    """What there is of an event that can't be decoded; not written, since it stays as it is."""
 
 
 def once_entry(source: str, key: str, now: float, until: float) -> Entry:

@@ -1,6 +1,7 @@
 """`faas-connector dead-letters` as processes, on a state folder and against a local gateway."""
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -170,6 +171,34 @@ def test_export_and_replay_from_the_file(run, folder, tmp_path, threaded_gateway
     assert run(*replay, state=False).stdout == "0 sent, 0 failed again, 1 not sent\n"
     assert len(threaded_gateway.received) == 2
     assert len(kept(folder)) == 2
+
+
+def test_what_is_damaged_survives_its_export_and_can_be_mended(
+    run, folder, tmp_path, threaded_gateway
+):
+    threaded_gateway.add(LocalFunction(name="mail"))
+    body = b"\xffsaved"
+    put(folder, dead(1), dead(2, event=Event("orders", body, {"X-Shop": "a"}, key="k")))
+    change(folder, "UPDATE entries SET head = x'00ff' WHERE id = 2")
+    file = tmp_path / "letters.jsonl"
+    run("export", "--output", str(file))
+    whole, damaged = map(json.loads, file.read_text().splitlines())
+    assert "stored" not in whole
+    assert damaged["event"] is None
+    stored = damaged["stored"]
+    assert (stored["topic"], stored["key"], stored["data_encoding"]) == ("orders", "k", "base64")
+    assert base64.b64decode(stored["data"]) == body
+    assert base64.b64decode(stored["head"]) == b"\x00\xff"
+    replay = ("replay", "--from", str(file), "-g", threaded_gateway.url)
+    ran = run(*replay, state=False)
+    assert ran.stdout == "1 sent, 0 failed again, 1 not sent\n"
+    assert "not sent  #2  mail.openfaas-fn  no event can be made of it" in ran.stderr
+    assert "what is left of it is `stored` in the line" in ran.stderr
+    damaged["event"] = {each: stored[each] for each in ("topic", "key", "data", "data_encoding")}
+    file.write_text(f"{json.dumps(whole)}\n{json.dumps(damaged)}\n")
+    assert run(*replay, state=False).stdout == "1 sent, 0 failed again, 0 not sent\n"
+    assert threaded_gateway.received[-1].body == body
+    assert threaded_gateway.received[-1].call_id == "call-2"
 
 
 def test_replay_sends_with_the_same_call_id_and_leaves_what_fails(run, folder, threaded_gateway):

@@ -21,7 +21,7 @@ from faas_connector.dead_letters.lines import (
 )
 from faas_connector.event import Event
 from faas_connector.names import FunctionName
-from faas_connector.store import Entry, Reason, State
+from faas_connector.store import Entry, Reason, State, Stored
 
 # Half of a surrogate pair, too: an argument that is no UTF-8 becomes such text.
 texts = st.text(st.characters(exclude_categories=[]))
@@ -59,6 +59,7 @@ entries = st.builds(
     first=seconds,
     last=seconds,
     damage=texts,
+    stored=st.none() | st.builds(Stored, *[st.binary(max_size=9)] * 4),
 )
 LETTER = Entry(
     id=7,

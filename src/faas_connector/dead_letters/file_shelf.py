@@ -165,5 +165,7 @@ class FileShelf:
 
 def _of_line(found: Entry, number: int, state: State) -> Entry:
     """As if it came from a store: nobody has looked at the headers of what stands in a file."""
-    event = None if found.event is None else from_outside(found.event)
-    return msgspec.structs.replace(found, id=number, state=state, event=event)
+    event, damage = None if found.event is None else from_outside(found.event), found.damage
+    if event is None and found.stored is not None:
+        damage = f"{damage}; what is left of it is `stored` in the line: make it the line's `event`"
+    return msgspec.structs.replace(found, id=number, state=state, event=event, damage=damage)

@@ -20,7 +20,7 @@ import msgspec
 from faas_connector.errors import ConnectorError
 from faas_connector.event import Event
 from faas_connector.names import FunctionName
-from faas_connector.store import Entry, Reason, State
+from faas_connector.store import Entry, Reason, State, Stored
 
 Encoding = Literal["utf-8", "base64"]
 
@@ -32,6 +32,8 @@ _TIME = re.compile(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEARS = (-62_135_596_800.0, 253_402_300_800.0)  # 1 to 9999
 _SMALLEST = 1e-6
+# Fields that are left out where they say nothing.
+_USUAL = {"state": State.DEAD.value, "due": 0.0, "damage": "", "stored": None}
 
 
 class LineError(ConnectorError):
@@ -53,6 +55,19 @@ class _EventFields(msgspec.Struct, kw_only=True):
     time: str | None = None
     content_type: str | None = None
     headers: dict[str, str] = {}
+    data: str = ""
+    data_encoding: Encoding = "utf-8"
+
+
+class _StoredFields(msgspec.Struct, kw_only=True):
+    """What is left of an event that can't be decoded."""
+
+    topic: str = ""
+    topic_encoding: Encoding = "utf-8"
+    key: str = ""
+    key_encoding: Encoding = "utf-8"
+    head: str = ""
+    """Base64."""
     data: str = ""
     data_encoding: Encoding = "utf-8"
 
@@ -81,6 +96,7 @@ class _Fields(msgspec.Struct, kw_only=True):
     state: State = State.DEAD
     due: str | float = 0.0
     damage: str = ""
+    stored: _StoredFields | None = None
 
 
 def encode_line(entry: Entry) -> str:
@@ -111,9 +127,10 @@ def encode_line(entry: Entry) -> str:
         state=entry.state,
         due=format_time(entry.due) if entry.due else 0.0,
         damage=entry.damage,
+        stored=None if entry.stored is None else _stored_fields(entry.stored),
     )
     shown: dict[str, object] = msgspec.to_builtins(fields)
-    for name_of_rare, usual in (("state", State.DEAD.value), ("due", 0.0), ("damage", "")):
+    for name_of_rare, usual in _USUAL.items():
         if shown[name_of_rare] == usual:
             del shown[name_of_rare]
     line = json.dumps(shown, ensure_ascii=False)
@@ -224,6 +241,7 @@ def _entry_of(fields: _Fields) -> Entry:
         first=_seconds_of(fields.first),
         last=_seconds_of(fields.last),
         damage=fields.damage,
+        stored=None if fields.stored is None else _stored_of(fields.stored),
     )
 
 
@@ -240,6 +258,30 @@ def _event_of(fields: _EventFields) -> Event:
         id=fields.id,
         key=fields.key,
         time=time,
+    )
+
+
+def _stored_fields(stored: Stored) -> _StoredFields:
+    topic, topic_encoding = text_of(stored.topic)
+    key, key_encoding = text_of(stored.key)
+    data, data_encoding = text_of(stored.data)
+    return _StoredFields(
+        topic=topic,
+        topic_encoding=topic_encoding,
+        key=key,
+        key_encoding=key_encoding,
+        head=base64.b64encode(stored.head).decode("ascii"),
+        data=data,
+        data_encoding=data_encoding,
+    )
+
+
+def _stored_of(fields: _StoredFields) -> Stored:
+    return Stored(
+        topic=_bytes_of(fields.topic, fields.topic_encoding, "stored.topic"),
+        key=_bytes_of(fields.key, fields.key_encoding, "stored.key"),
+        head=_bytes_of(fields.head, "base64", "stored.head"),
+        data=_bytes_of(fields.data, fields.data_encoding, "stored.data"),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from faas_connector.names import FunctionName, Invocation
-from faas_connector.store import Entry, Reason, State
+from faas_connector.store import Entry, Reason, State, Stored
 from faas_connector.stores import schema
 from faas_connector.stores.codec import (
     Text,
@@ -194,7 +194,15 @@ def _entry_of(row: tuple[Value, ...], *, with_event: bool) -> Entry:
         first=_float(first),
         last=_float(last),
         damage="; ".join(damage),
+        stored=Stored(*map(_raw, (topic, key, head, data))) if damage and with_event else None,
     )
+
+
+def _raw(value: Value) -> bytes:
+    """The bytes of a column that holds what it should, or something else."""
+    if value is None or isinstance(value, bytes):
+        return value or b""
+    return str(value).encode()
 
 
 def column_text(value: object) -> Text:
