@@ -71,7 +71,17 @@ INSERT INTO sqlite_sequence (name, seq)
     SELECT 'entries', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'entries');
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+# Chain by chain, and what is of none: behind one that is not due, very many may wait.
+_VERSION_4 = """
+CREATE INDEX chain_by_id ON entries (name, namespace, key, id, due)
+    WHERE state = 1 AND ordered = 1 AND key IS NOT NULL;
+CREATE INDEX free_by_id ON entries (name, namespace, id, due)
+    WHERE state = 1 AND (ordered <> 1 OR key IS NULL);
+CREATE INDEX free_by_due ON entries (name, namespace, due)
+    WHERE state = 1 AND (ordered <> 1 OR key IS NULL);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """The step to each version from the one before; the first begins with nothing."""
 
 # SQLite's file format, 1.2: page size at 16, user version at 60, application id at 68.

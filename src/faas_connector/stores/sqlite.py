@@ -29,7 +29,7 @@ from faas_connector.store import (
     once_entry,
     within,
 )
-from faas_connector.stores import packs, schema
+from faas_connector.stores import packs, parked, schema
 from faas_connector.stores.codec import string, text
 from faas_connector.stores.folder import DATABASE, default_folder, prepare, run_lock
 from faas_connector.stores.records import is_packable
@@ -64,29 +64,6 @@ _FINISH = f"""
 _COUNTS = f"SELECT {', '.join(f'(SELECT count(*) FROM entries WHERE state = {each})' for each in range(4))}"  # noqa: E501, S608 - constants
 _OTHERS = "SELECT id FROM claims WHERE owner <> ?"
 _CLAIM = "INSERT OR REPLACE INTO claims SELECT value, ?, ? FROM json_each(?)"
-_TEXT = "CAST(? AS TEXT)"
-_BY_DUE = "FROM entries INDEXED BY parked_by_due WHERE state = 1"
-# The function after another, and when its first entry is due; each is one look at the index.
-_NEXT_NAMESPACE = f"""
-    SELECT due, name, namespace {_BY_DUE} AND name = {_TEXT} AND namespace > {_TEXT}
-    ORDER BY namespace, due LIMIT 1
-"""
-_NEXT_NAME = f"""
-    SELECT due, name, namespace {_BY_DUE} AND name > {_TEXT} ORDER BY name, namespace, due LIMIT 1
-"""
-_OF_FUNCTION = f"name = {_TEXT} AND namespace = {_TEXT} AND id NOT IN {_IDS}"
-_FIRST_DUE = f"SELECT due {_BY_DUE} AND {_OF_FUNCTION} ORDER BY due LIMIT 1"
-_DUE_IDS = f"""
-    SELECT id FROM entries INDEXED BY parked_by_id WHERE state = 1 AND {_OF_FUNCTION} AND due <= ?
-    AND NOT (ordered AND EXISTS (
-        SELECT 1 FROM entries p WHERE p.state = 1 AND p.ordered = 1 AND p.name = entries.name
-        AND p.namespace = entries.namespace AND p.key = entries.key
-        AND p.due > ? AND p.id < entries.id AND p.id NOT IN {_IDS}
-    ))
-    ORDER BY id LIMIT ?
-"""  # noqa: S608 - constants
-_Function = tuple[bytes, bytes]
-"""The name and namespace of a function, empty where an entry is for whoever asks for it."""
 
 
 class SqliteStore:
@@ -343,14 +320,17 @@ class SqliteStore:
                 found = within(islice(journal, limit), max_bytes)
             left = max_bytes - sum(len(each.event.data) for each in found if each.event)
             if len(found) < limit and left > 0:
-                asked = [_raw(only)] if only else _parked_functions(connection, paused, until=now)
-                ids = list[int]()
-                for function in asked:
-                    values = (*function, in_hand, now, now, in_hand, limit - len(found))
-                    ids += [number for (number,) in connection.execute(_DUE_IDS, values)]
-                first = json.dumps(sorted(ids)[: limit - len(found)])
-                parked = _each(connection, f"id IN {_IDS} ORDER BY id", (first,))
-                found += within(parked, left)
+                room = limit - len(found)
+                asked = (
+                    [parked.raw(only)] if only else parked.functions(connection, paused, until=now)
+                )
+                ids = [
+                    number
+                    for function in asked
+                    for number in parked.due_ids(connection, function, now, in_hand, room)
+                ]
+                first = json.dumps(sorted(ids)[:room])
+                found += within(_each(connection, f"id IN {_IDS} ORDER BY id", (first,)), left)
             return found
 
         return await self._do(find)
@@ -358,15 +338,15 @@ class SqliteStore:
     async def next_due(
         self, *, held: Collection[int] = (), paused: Collection[FunctionName] = ()
     ) -> float | None:
-        """When the next PARKED entry is due; None where there is none."""
+        """From when on `due` has a PARKED entry, asked the same; None where it never will."""
         in_hand = json.dumps(list(held))
 
         def find(connection: sqlite3.Connection) -> float | None:
             firsts = [
-                connection.execute(_FIRST_DUE, (*function, in_hand)).fetchone()
-                for function in _parked_functions(connection, paused)
+                parked.next_due(connection, function, in_hand)
+                for function in parked.functions(connection, paused)
             ]
-            return min((first[0] for first in firsts if first), default=None)
+            return min((first for first in firsts if first is not None), default=None)
 
         return await self._do(find)
 
@@ -506,35 +486,6 @@ def _entries(
     connection: sqlite3.Connection, where: str, values: Sequence[object], *, bare: bool = False
 ) -> list[Entry]:
     return [*_each(connection, where, values, bare=bare)]
-
-
-def _raw(function: FunctionName) -> _Function:
-    return function.name.encode(), function.namespace.encode()
-
-
-def _parked_functions(
-    connection: sqlite3.Connection, paused: Iterable[FunctionName], *, until: float = math.inf
-) -> list[_Function]:
-    """Those with parked entries that are due until then, but those that are paused.
-
-    One look at an index for each: however much is parked for the others, nobody walks through it.
-    """
-    found, passed = list[_Function](), set[_Function]()
-    left_out = {_raw(function) for function in paused}
-    last: _Function = (b"", b"")
-    row: tuple[Any, ...] | None = connection.execute(_FIRST_DUE, (*last, "[]")).fetchone()
-    while last not in passed:
-        if row is not None and row[0] <= until and last not in left_out:
-            found.append(last)
-        passed.add(last)
-        row = (
-            connection.execute(_NEXT_NAMESPACE, last).fetchone()
-            or connection.execute(_NEXT_NAME, last[:1]).fetchone()
-        )
-        if row is None:
-            break
-        last = (row[1], row[2])
-    return found
 
 
 def _condition(query: Query) -> tuple[str, list[object]]:
