@@ -24,9 +24,11 @@ _MOST_IN_HAND = 512
 _LEAST_TAKEN = 64
 # Seconds between two looks, though nothing seems due: clocks are set, verdicts expire.
 _LONGEST_SLEEP = 60.0
-# Seconds before a look that brought nothing new is repeated, though something should be due: twice
-# as many each time, up to the longest, which holds while a function is paused, too.
-_SHORTEST_SLEEP, _PROBE_SLEEP = 0.05, 1.0
+# Seconds before a look that brought nothing new is repeated, though something should be due: many
+# times what it took, since that is long where very many are behind one that is not due.
+_SHORTEST_SLEEP, _PER_LOOK = 0.05, 10
+# The most seconds of that; and the most while a function is paused.
+_PROBE_SLEEP = 1.0
 _FORGET_INTERVAL = 3600.0
 
 
@@ -59,15 +61,14 @@ class Parking:
 
     async def run(self) -> None:
         """Deliver what is due, until a stop."""
-        shortest = _SHORTEST_SLEEP
+        now = asyncio.get_running_loop().time
         while not self._stopping.is_set():
             self._poked.clear()
+            looked = now()
             begun = await self._begin_due() + await self._begin_probes()
-            if begun:
-                shortest = _SHORTEST_SLEEP
-            else:
-                await self._sleep(shortest)
-                shortest = min(2 * shortest, _PROBE_SLEEP)
+            if begun == 0:
+                shortest = _PER_LOOK * (now() - looked)
+                await self._sleep(min(max(_SHORTEST_SLEEP, shortest), _PROBE_SLEEP))
 
     async def _begin_due(self) -> int:
         room = _MOST_IN_HAND - self._intake.unsettled

@@ -204,6 +204,7 @@ def test_a_store_is_not_asked_all_the_time_for_what_is_due_behind_something_that
         async def next_due(**_which) -> float:
             return 0.0  # as a store may say that doesn't know who is behind whom
 
+        world.store.latency = 0.05
         world.store.due, world.store.next_due = counted, next_due
         event = Event("t", b"x", key="k")
         await world.store.write(
