@@ -347,7 +347,7 @@ class RequestParser:
         return expected
 
     def _next(self) -> Request | None:
-        if self._body is None and not self._read_head():
+        if self._body is None and not (self._buffer and self._read_head()):
             return None
         match, reader = self._match, self._body
         if match is None or reader is None:

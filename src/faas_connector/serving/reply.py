@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import re
 import time
 from collections.abc import AsyncGenerator
@@ -94,27 +95,22 @@ class Wire(msgspec.Struct, frozen=True):
 
 def to_wire(reply: Reply, *, method: str, version: str, keep_alive: bool) -> Wire:
     """The bytes of an answer to a request of this method and HTTP version."""
-    fields, declared = _clean(reply.headers)
+    fields, declared, dated = _clean(reply.headers)
     framing, body, whole = _framed(reply, declared, version)
-    if framing is not None:
-        fields.append(framing)
     keep_alive = keep_alive and (whole or method == "HEAD")
-    if not keep_alive:
-        fields.append(("Connection", "close"))
-    elif version == "1.0":
-        fields.append(("Connection", "keep-alive"))
-    lines = [f"HTTP/{version} {reply.status} {reason(reply.status)}"]
-    lines += [f"{name}: {value}" for name, value in fields]
+    begin, end = _around_date(version, reply.status, fields, framing, keep_alive)
     return Wire(
-        encode_head("\r\n".join([*lines, "\r\n"])),
+        begin + end if dated else begin + _date_field() + end,
         b"" if method == "HEAD" else body,
         reply.stream is not None and framing is not None,
         keep_alive,
     )
 
 
-def _clean(headers: Headers) -> tuple[list[tuple[str, str]], int | None]:
-    """The fields that may go out, with a Date, and the Content-Length among them."""
+# Most answers have the heads of others.
+@functools.lru_cache(maxsize=256)
+def _clean(headers: Headers) -> tuple[Headers, int | None, bool]:
+    """The fields that may go out, the Content-Length among them, and whether there is a Date."""
     fields: list[tuple[str, str]] = []
     declared: int | None = None
     dated = False
@@ -125,9 +121,23 @@ def _clean(headers: Headers) -> tuple[list[tuple[str, str]], int | None]:
         elif lower not in _FRAMING and _NAME.fullmatch(name):
             dated = dated or lower == "date"
             fields.append((name, _UNSAFE.sub(" ", value)))
-    if not dated:
-        fields.append(("Date", http_date()))
-    return fields, declared
+    return tuple(fields), declared, dated
+
+
+@functools.lru_cache(maxsize=256)
+def _around_date(
+    version: str, status: int, fields: Headers, framing: tuple[str, str] | None, keep_alive: bool
+) -> tuple[bytes, bytes]:
+    """What of a head stands before the Date that we give it, and what behind it."""
+    lines = [f"HTTP/{version} {status} {reason(status)}"]
+    lines += [f"{name}: {value}" for name, value in fields]
+    last = [] if framing is None else [": ".join(framing)]
+    if not keep_alive:
+        last.append("Connection: close")
+    elif version == "1.0":
+        last.append("Connection: keep-alive")
+    begin, end = "\r\n".join([*lines, ""]), "\r\n".join([*last, "", ""])
+    return encode_head(begin), encode_head(end)
 
 
 def _framed(
@@ -176,19 +186,18 @@ def _counted(reply: Reply, declared: int | None) -> tuple[int, bytes]:
 class _Clock:
     """The Date field, made once a second."""
 
-    __slots__ = ("second", "text")
+    __slots__ = ("field", "second")
 
     def __init__(self) -> None:
         self.second = -1
-        self.text = ""
+        self.field = b""
 
 
 _clock = _Clock()
 
 
-def http_date() -> str:
-    """The time as a Date field has it."""
+def _date_field() -> bytes:
     now = int(time.time())
     if now != _clock.second:
-        _clock.second, _clock.text = now, formatdate(now, usegmt=True)
-    return _clock.text
+        _clock.second, _clock.field = now, f"Date: {formatdate(now, usegmt=True)}\r\n".encode()
+    return _clock.field
