@@ -35,11 +35,12 @@ Work = Entry | Removal | Unsynced | Callable[[sqlite3.Connection], Any]
 _MOST_GROUPED = 2000
 # Seconds to wait for another process that holds the database.
 _BUSY = 5.0
-_SIMPLE = (Entry, Removal)
+_SIMPLE = {Entry, Removal}
 _Job = tuple[Work, "asyncio.Future[Any]"]
 _Remove = Callable[[sqlite3.Connection, Sequence[int]], None]
 _Append = Callable[[sqlite3.Connection, Sequence[Entry]], Sequence[int | StoreFullError]]
-_Result = tuple["asyncio.Future[Any]", Any, StoreError | None]
+_Result = tuple["asyncio.Future[Any]", Any]
+"""Who waits, and for what; a StoreError is raised there."""
 
 
 class StoreThread:
@@ -87,7 +88,7 @@ class StoreThread:
                     break
         finally:
             self._close()
-            self._tell([(self._ended, None, None)])
+            self._tell([(self._ended, None)])
 
     def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
         jobs = [first]
@@ -113,7 +114,7 @@ class StoreThread:
             failure = explained(error, self._path)
             if needs_reopening(error):
                 self._close()
-            return [(done, None, failure) for _, done in jobs]
+            return [(done, failure) for _, done in jobs]
 
     def _transaction(self, jobs: list[_Job]) -> list[_Result]:
         connection = self._open()
@@ -124,7 +125,7 @@ class StoreThread:
         try:
             if is_synced and self._has_unsynced:
                 schema.touch(connection)
-            for is_simple, some in groupby(jobs, key=_is_simple):
+            for is_simple, some in _runs(jobs):
                 results += (self._change if is_simple else self._work)(connection, some)
             connection.execute("COMMIT")
             self._has_unsynced = not is_synced
@@ -149,13 +150,9 @@ class StoreThread:
                 waiting.append(done)
             elif isinstance(work, Removal):
                 removed += work.ids
-                results.append((done, [], None))
+                results.append((done, []))
         self._remove(connection, removed)
-        for done, result in zip(waiting, self._append(connection, entries), strict=True):
-            if isinstance(result, StoreFullError):
-                results.append((done, None, result))
-            else:
-                results.append((done, result, None))
+        results += zip(waiting, self._append(connection, entries), strict=True)
         return results
 
     def _work(self, connection: sqlite3.Connection, jobs: Iterable[_Job]) -> list[_Result]:
@@ -165,9 +162,9 @@ class StoreThread:
             assert not isinstance(work, Entry | Removal)  # noqa: S101
             do = work.do if isinstance(work, Unsynced) else work
             try:
-                results.append((done, do(connection), None))
+                results.append((done, do(connection)))
             except StoreFullError as refusal:  # before anything was written
-                results.append((done, None, refusal))
+                results.append((done, refusal))
         return results
 
     def _recount(self, connection: sqlite3.Connection) -> None:
@@ -199,15 +196,18 @@ class StoreThread:
             self._connection = None
 
 
-def _is_simple(job: _Job) -> bool:
-    return isinstance(job[0], _SIMPLE)
+def _runs(jobs: list[_Job]) -> Iterable[tuple[bool, Iterable[_Job]]]:
+    """Jobs of one kind that follow each other; whether they are simple, as nearly all are."""
+    if {type(work) for work, _ in jobs} <= _SIMPLE:
+        return [(True, jobs)]
+    return groupby(jobs, key=lambda job: type(job[0]) in _SIMPLE)
 
 
 def _finish(results: list[_Result]) -> None:
-    for done, result, error in results:
+    for done, result in results:
         if done.done():
             continue  # whoever asked was cancelled
-        if error is None:
-            done.set_result(result)
+        if isinstance(result, StoreError):
+            done.set_exception(result)
         else:
-            done.set_exception(error)
+            done.set_result(result)
