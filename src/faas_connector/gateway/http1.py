@@ -403,14 +403,13 @@ class RequestParser:
             raise RequestError(505, "HTTP/1.1 is spoken here")
         if not (target.startswith(b"/") or b"://" in target or target == b"*"):
             raise RequestError(400, "the request's target is no path")
-        hosts = field_values(head, b"host")
-        if len(hosts) > 1 or (version == b"1.1" and not hosts):
+        hosts = head.count(b"\r\nhost:")
+        if hosts > 1 or (version == b"1.1" and not hosts):
             raise RequestError(400, "the request needs exactly one Host field")
         self._stays_open = stays_open(head, version[2:])
-        expectations = field_values(head, b"expect") if version == b"1.1" else []
-        if expectations not in ([], [b"100-continue"]):
+        self._expected = version == b"1.1" and b"\r\nexpect:" in head
+        if self._expected and field_values(head, b"expect") != [b"100-continue"]:
             raise RequestError(417, "only 'Expect: 100-continue' is known here")
-        self._expected = bool(expectations)
         if is_chunked(head):
             if version == b"1.0":
                 raise FramingError("chunks are not of HTTP/1.0")
