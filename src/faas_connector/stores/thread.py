@@ -60,6 +60,8 @@ class StoreThread:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._connection: sqlite3.Connection | None = None
+        self._is_synced: bool | None = None
+        """Whether the connection syncs what it commits, as it was told last."""
         self._has_unsynced = False
         self._thread = threading.Thread(
             target=self._run, name=f"faas-connector store {path.parent.name}", daemon=True
@@ -120,7 +122,9 @@ class StoreThread:
         connection = self._open()
         results: list[_Result] = []
         is_synced = not all(isinstance(work, Unsynced) for work, _ in jobs)
-        schema.set_synced(connection, is_synced=is_synced)
+        if self._is_synced is not is_synced:
+            schema.set_synced(connection, is_synced=is_synced)
+            self._is_synced = is_synced
         connection.execute("BEGIN IMMEDIATE")
         try:
             if is_synced and self._has_unsynced:
@@ -187,6 +191,7 @@ class StoreThread:
             connection = schema.open_database(self._path, _BUSY)
             self._opened(connection)
             self._connection = connection
+            self._is_synced = None
         return self._connection
 
     def _close(self) -> None:
