@@ -219,7 +219,7 @@ MUTANTS = (
     ),
     Mutant(
         "parked events are begun in a drain", "parking.py",
-        "while not self._stopping.is_set():", "while True:",
+        "if self._stopping.is_set():\n            return 0", "",
     ),
 )  # fmt: skip
 

@@ -60,9 +60,9 @@ class Parking:
         self._poked.set()
 
     async def run(self) -> None:
-        """Deliver what is due, until a stop."""
+        """Deliver what is due, until a stop; to be cancelled then."""
         now = asyncio.get_running_loop().time
-        while not self._stopping.is_set():
+        while True:
             self._poked.clear()
             looked = now()
             begun = await self._begin_due() + await self._begin_probes()
@@ -107,6 +107,8 @@ class Parking:
             oldest = await self._keeper.insist(
                 partial(store.due, self._clock(), limit=1, only=function)
             )
+            if self._stopping.is_set():
+                break
             for entry in oldest:
                 if probe := self._begin(entry, is_probe=True):
                     self._health.begin_probe(function)
@@ -116,7 +118,7 @@ class Parking:
 
     def _begin(self, entry: Entry, *, is_probe: bool = False) -> Tracked | None:
         held = self._dispatcher.keeping.held
-        if entry.id in held or self._may_be_behind(entry) or self._stopping.is_set():
+        if entry.id in held or self._may_be_behind(entry):
             return None
         if entry.event is None:
             held.add(entry.id)

@@ -61,7 +61,7 @@ def test_an_outage_of_30_s_under_load_loses_nothing_and_is_charged_to_nobody(tra
             world.gateway.go_down(how)
             await asyncio.sleep(15.0)
             held = in_memory()
-            await asyncio.sleep(15.0)
+            await asyncio.sleep(15.9)  # in step with no seldom probe
             assert len(source.unsettled) <= 51
             assert in_memory() <= held + 2  # a probe that begins or ends
             back, before = now(), len(world.gateway.log)
