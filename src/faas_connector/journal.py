@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 
 from faas_connector.backlog import Backlog
@@ -13,6 +15,11 @@ from faas_connector.keeping import Keeping
 from faas_connector.settling import Settler
 from faas_connector.source import Once
 from faas_connector.store import Entry, State, Store
+
+_log = logging.getLogger("faas_connector.delivery")
+
+# Seconds between two lines about events that found no room.
+_TELL = 60.0
 
 
 class Journal:
@@ -27,6 +34,7 @@ class Journal:
         self._keeping = keeping
         self._settler = settler
         self._clock = clock
+        self._told_at = float("-inf")
 
     async def put_off(self, tracked: Tracked) -> None:
         """Write the event down and acknowledge it; the journal's turn comes later."""
@@ -45,9 +53,11 @@ class Journal:
         try:
             entry_id = await self._write(self._keeper.store, entry, tracked.delivery.once)
         except StoreError as error:
-            if not isinstance(error, StoreFullError):
-                self._keeper.failed(error)
             self._keeping.counts.refused += 1
+            if isinstance(error, StoreFullError):
+                self._tell(tracked, error)
+            else:
+                self._keeper.failed(error)
             tracked.intake.release(tracked)
             await tracked.delivery.nack()
             return None
@@ -55,6 +65,16 @@ class Journal:
             self._keeping.counts.duplicates += 1
             await self._settler.ack([tracked])
         return entry_id
+
+    def _tell(self, tracked: Tracked, error: StoreFullError) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= _TELL:
+            self._told_at = now
+            _log.error(
+                "%s: refused an event (%d so far): %s",
+                tracked.source, self._keeping.counts.refused, error,
+                extra={"source": tracked.source},
+            )  # fmt: skip
 
     async def _write(self, store: Store, entry: Entry, once: Once | None) -> int | None:
         """The entry's id; None for what was taken before."""

@@ -161,6 +161,29 @@ def test_a_durable_webhook(start, printer):
     assert "state folder: state" in run.errors
 
 
+def test_a_journal_that_is_full_is_told_once_in_a_while(start, threaded_gateway):
+    async def hang(_):
+        await asyncio.sleep(60)
+
+    threaded_gateway.add(
+        LocalFunction(name="hung", annotations={"topic": "orders.new"}, answer=hang)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    run = start(
+        "webhook", "--listen", address, "--topics", "orders.new", "--durable",
+        "--state", "state", "--state-max-journal-bytes", "2KB", "--timeout-drain", "0",
+    )  # fmt: skip
+    request = urllib.request.Request(f"http://{address}/orders.new", data=b"x" * 1500)
+    wait_until(lambda: posted(request) == 202)
+    assert [posted(request) for _ in range(3)] == [None] * 3  # answered 503
+    run.end(signal.SIGTERM)
+    told = [line for line in run.errors.splitlines() if "the journal in state holds" in line]
+    assert len(told) == 1
+    assert "ERROR faas_connector.delivery webhook: refused an event (1 so far): " in told[0]
+    assert "or raise max_journal_bytes" in told[0]
+
+
 def posted(request: urllib.request.Request) -> int | None:
     """The answer's status; None where nobody listens yet."""
     try:
