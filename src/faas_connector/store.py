@@ -320,6 +320,7 @@ class Store(Protocol):
     ) -> list[Entry]:
         """Like `select`, and mark them as taken for some seconds; leaves out what others took.
 
+        That outlives this process, though not a power cut.
         A claim ends with `write` (of that entry), with `release`, or with time. Claiming again
         what one has claimed renews it.
 

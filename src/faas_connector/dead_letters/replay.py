@@ -21,7 +21,7 @@ from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason
 _log = logging.getLogger("faas_connector.dead_letters")
 
 # Entries and bytes that are asked for at a time, and what is read ahead at most beside them.
-_PAGE = 256
+_PAGE = 64  # so that what became of others need not wait long for the same thread
 _PAGE_BYTES = 8 * 1024 * 1024
 _AHEAD = 768
 

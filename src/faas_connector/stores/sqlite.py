@@ -153,7 +153,7 @@ class SqliteStore:
     def _do(self, work: Removal) -> Awaitable[list[int]]: ...
 
     @overload
-    def _do(self, work: Unsynced) -> Awaitable[None]: ...
+    def _do(self, work: Unsynced) -> Awaitable[Any]: ...
 
     @overload
     def _do(self, work: Callable[[sqlite3.Connection], _T]) -> Awaitable[_T]: ...
@@ -417,7 +417,9 @@ class SqliteStore:
             connection.execute(_CLAIM, (self._owner, now + seconds, ids))
             return found
 
-        return await self._do(take)
+        # After a power cut, whoever claimed is gone, too.
+        found: list[Entry] = await self._do(Unsynced(take))
+        return found
 
     async def release(self, ids: Collection[int]) -> None:
         """Give claimed entries back."""
