@@ -149,9 +149,10 @@ async def test_kafka(check, kafka, options, said):
     if "open.new" not in await topics(kafka):
         await kafka.create("open.new", partitions=1)
     lines = await check(f"kafka: {{brokers: ['{kafka.url}'], {options}, start: latest}}")
-    assert not await kafka.committed("faas-kafka-queue-workers")
-    assert not await kafka.members("faas-kafka-queue-workers")
     assert lines == [] if said is None else said in lines[0]
+    if said is None:  # else nobody may have needed the group's coordinator, which starts then
+        assert not await kafka.committed("faas-kafka-queue-workers")
+        assert not await kafka.members("faas-kafka-queue-workers")
 
 
 @pytest.fixture
