@@ -288,6 +288,8 @@ class Supervisor:
                 if intake.traits.pausing is not Pausing.CANNOT and not delivery.is_last:
                     await dispatcher.leaving.refuse(intake, delivery)
                     continue
+            if delivery.redelivered is None and intake.by_position and self._knows_none():
+                delivery.redelivered = False
             dispatcher.begin(intake, delivery)
             if not intake.has_room:
                 await self._room()
@@ -295,6 +297,10 @@ class Supervisor:
                 await self._keeper.working()
             if self._pursuit.is_without_queue:
                 await self._pursuit.queue()
+
+    def _knows_none(self) -> bool:
+        """Whether nothing is written down of any event, so that all are as good as new."""
+        return self._keeper is None or not self._keeper.store.has_verdicts
 
     async def _room(self) -> None:
         """Wait until more may be read; what can be journalled doesn't wait long for others."""
