@@ -82,10 +82,11 @@ def whole_entry(
 
 
 def done_entry(tracked: Tracked, pending: Pending, now: float) -> Entry:
-    """The verdict of a success."""
+    """The verdict of a success, in place of the entry that it had."""
     assert tracked.key is not None  # noqa: S101
     source, position = tracked.key
     return Entry(
+        id=pending.entry_id,
         state=State.DONE,
         source=source,
         position=position,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from faas_connector.config import ControllerConfig, OnFailure, Unmatched
 from faas_connector.entries import done_entry, function_entry, is_of_broker, whole_entry
-from faas_connector.errors import ConnectorError
+from faas_connector.errors import ConnectorError, StoreError
 from faas_connector.intake import Tracked
 from faas_connector.invoker import Invoker
 from faas_connector.keeper import Keeper
@@ -21,7 +21,7 @@ from faas_connector.names import FunctionName
 from faas_connector.outcome import Kind, Outcome
 from faas_connector.pursuit import Fate, Pending, Verdict
 from faas_connector.settling import Settler
-from faas_connector.store import WHOEVER_ASKS, Reason, State
+from faas_connector.store import WHOEVER_ASKS, Entry, Reason, State
 
 _log = logging.getLogger("faas_connector.delivery")
 
@@ -135,14 +135,39 @@ class Keeping:
         return True
 
     async def _end_entry(self, tracked: Tracked, pending: Pending) -> None:
-        """Its entry is done with; where it may be redelivered, the verdict takes its place."""
+        """Its entry is done with."""
         assert self._keeper is not None  # noqa: S101
-        if tracked.key is not None and is_of_broker(tracked.key[1]):
-            done = done_entry(tracked, pending, self._clock())
-            await self._keeper.write([msgspec.structs.replace(done, id=pending.entry_id)])
-        else:
-            await self._keeper.write(removes=[pending.entry_id])
+        await self._keeper.write(*self._end_of(tracked, pending))
         self.count_key(tracked, pending, -1)
+
+    def _end_of(self, tracked: Tracked, pending: Pending) -> tuple[list[Entry], list[int]]:
+        """What is put and removed; where it may be redelivered, the verdict takes its place."""
+        if tracked.key is not None and is_of_broker(tracked.key[1]):
+            return [done_entry(tracked, pending, self._clock())], []
+        return [], [pending.entry_id]
+
+    async def end_stopped(self, stopped: Iterable[Tracked]) -> None:
+        """Their tasks were stopped: write in one go, once, what they had to write of successes."""
+        puts, removes = list[Entry](), list[int]()
+        for tracked in stopped:
+            for pending in [each for each in tracked.open if each.has_succeeded]:
+                tracked.open.remove(pending)
+                if pending not in tracked.succeeded:
+                    tracked.succeeded.append(pending)
+                if pending.entry_id:
+                    more, ended = self._end_of(tracked, pending)
+                    puts += more
+                    removes += ended
+            if tracked.entry_id and tracked.is_finished:
+                puts += self._settler.end_of(tracked)
+                removes.append(tracked.entry_id)
+            elif tracked.entry_id:
+                puts += self._settler.done(tracked)
+        if (puts or removes) and self._keeper is not None:
+            try:
+                await self._keeper.store.write(puts, removes)
+            except StoreError as error:
+                self._keeper.failed(error)
 
     async def _park(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
         assert self._keeper is not None  # noqa: S101

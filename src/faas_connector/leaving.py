@@ -113,7 +113,9 @@ class Leaving:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WRITE):
                 await intake.writes()
-        for tracked in await self.abort(intake):
+        left = await self.abort(intake)
+        await self._keeping.end_stopped(left)
+        for tracked in left:
             if not (tracked.is_finished or tracked.is_told or tracked.entry_id):
                 try:
                     await self._give_back(tracked)

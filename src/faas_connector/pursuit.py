@@ -99,6 +99,11 @@ class Pending(msgspec.Struct, eq=False):
     waits: Callable[[], Awaitable[None]] | None = None
     """Awaited before a wait that may take more than a second."""
 
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether the function, or the gateway's queue, has the event."""
+        return self.outcome is not None and self.outcome.kind in {Kind.DELIVERED, Kind.ACCEPTED}
+
 
 class PursuitCounts(msgspec.Struct):
     """What became of calls so far."""

@@ -83,10 +83,7 @@ class Settler:
         """Wait for what `settle_nowait` could not do."""
         if tracked.entry_id:
             if self._keeper is not None:
-                # A broker may not know yet that it was kept here, and deliver it again.
-                is_known = tracked.key is not None and is_of_broker(tracked.key[1])
-                done = self._done(tracked) if is_known else []
-                await self._keeper.write(done, removes=[tracked.entry_id])
+                await self._keeper.write(self.end_of(tracked), removes=[tracked.entry_id])
             self._release(tracked)
         elif tracked.line is None:
             await self.ack([tracked])
@@ -94,6 +91,12 @@ class Settler:
             await self._come_again([tracked])
         else:
             await self._ack_line(tracked.line)
+
+    def end_of(self, tracked: Tracked) -> list[Entry]:
+        """What takes the place of its own entry, when each function has it."""
+        # A broker may not know yet that it was kept here, and deliver it again.
+        is_known = tracked.key is not None and is_of_broker(tracked.key[1])
+        return self.done(tracked) if is_known else []
 
     def _release(self, tracked: Tracked) -> None:
         tracked.intake.release(tracked)
@@ -173,14 +176,14 @@ class Settler:
 
     async def remember(self, events: Iterable[Tracked]) -> None:
         """Write down what succeeded, so that a redelivery doesn't repeat it; try once."""
-        done = [entry for tracked in events for entry in self._done(tracked)]
+        done = [entry for tracked in events for entry in self.done(tracked)]
         if done and self._keeper is not None:
             try:
                 await self._keeper.store.write(done)
             except StoreError as error:
                 self._keeper.failed(error)
 
-    def _done(self, tracked: Tracked) -> list[Entry]:
+    def done(self, tracked: Tracked) -> list[Entry]:
         """The verdicts of its successes, where it can be told from others."""
         if tracked.key is None:
             return []

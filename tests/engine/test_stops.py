@@ -26,9 +26,16 @@ BOTH = pytest.mark.parametrize("traits", [INDIVIDUAL, BY_POSITION], ids=["single
 SLOWLY = RetryPolicy(attempts=9, min_wait=10.0, max_wait=10.0, backoff=Backoff.EXPONENTIAL)
 
 
+# In the second that a stop leaves to what is being written, and not in it.
+SLOW = pytest.mark.parametrize("latency", [0.3, 2.0], ids=["slow store", "too slow store"])
+
+
 @BOTH
+@SLOW
 @pytest.mark.parametrize("was_parked", [True, False], ids=["parked", "fresh"])
-def test_a_verdict_that_is_being_written_when_the_drain_is_over_is_not_lost(traits, was_parked):
+def test_a_verdict_that_is_being_written_when_the_drain_is_over_is_not_lost(
+    traits, was_parked, latency
+):
     async def main() -> None:
         source = MemorySource(traits=traits)
         # The fresh one is parked for its other function: the store has to be told of that.
@@ -38,7 +45,7 @@ def test_a_verdict_that_is_being_written_when_the_drain_is_over_is_not_lost(trai
             lambda name, _data, call: FAILING if name == names[-1] and call == 1 else OK,
             retry=SLOWLY, timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.2),
         )  # fmt: skip
-        world.store.latency = 0.3
+        world.store.latency = latency
         async with world.running():
             world.publish(source, b"1")
             await world.until(lambda: world.gateway.successes()["a", b"1"])
@@ -52,14 +59,15 @@ def test_a_verdict_that_is_being_written_when_the_drain_is_over_is_not_lost(trai
     run(main())
 
 
-def test_a_verdict_that_comes_while_its_deadline_parks_it_is_not_lost_in_a_stop():
+@SLOW
+def test_a_verdict_that_comes_while_its_deadline_parks_it_is_not_lost_in_a_stop(latency):
     async def main() -> None:
         source = MemorySource(traits=INDIVIDUAL, deadline=3.0)
         world = World(
             [function("a")], [source], always(Answer(after=2.3)),
             timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.1),
         )  # fmt: skip
-        world.store.latency = 0.2
+        world.store.latency = latency
         async with world.running():
             world.publish(source, b"1")
             await asyncio.sleep(2.15)  # it is being parked, and the call goes on until 2.3
@@ -349,5 +357,37 @@ def test_a_retry_after_is_not_undercut_by_the_next_run(ends, deadline):
         assert second.begin - first.end >= 4.0
         world.check()
         world.check_complete()
+
+    run(main())
+
+
+@SLOW
+@pytest.mark.parametrize("is_last", [True, False], ids=["finished", "begun"])
+def test_what_functions_have_of_a_journalled_event_is_not_lost_in_a_stop(is_last, latency):
+    async def main() -> None:
+        source = MemorySource(
+            traits=SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, journal=True),
+            gives_positions=False,
+        )
+
+        def behave(name: str, _data: bytes, _call: int) -> Answer:
+            is_slow = name == "b" and world.gateway.process == 1 and not is_last
+            return Answer(after=9.0) if is_slow else OK
+
+        world = World(
+            [function("a"), function("b")], [source], behave,
+            timeouts=Timeouts(call=20.0, cold_start=20.0, drain=0.2),
+        )  # fmt: skip
+        async with world.running():
+            world.publish(source, b"1")
+            await world.until(lambda: world.store.entries(State.JOURNAL))
+            world.store.latency = latency
+            await world.until(lambda: world.gateway.successes()["a", b"1"])
+        world.store.latency = 0.0
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
 
     run(main())
