@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from faas_connector.entries import function_entry, whole_entry
 from faas_connector.gate import OutageGate
 from faas_connector.intake import Intake, Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.keeping import Keeping
+from faas_connector.names import FunctionName
 from faas_connector.settling import Settler
 from faas_connector.source import Delivery
 from faas_connector.store import Reason, State
@@ -20,6 +21,24 @@ _log = logging.getLogger("faas_connector.delivery")
 
 # Seconds that writes which have begun may take when the time of a drain is over.
 _LAST_WRITE = 1.0
+
+
+def with_those_ahead(running: dict[Tracked, None], leaving: Iterable[Tracked]) -> list[Tracked]:
+    """What leaves, and what is ahead of it in the order of a key: so they are parked in it.
+
+    Args:
+        running: in the order of their keys.
+        leaving: of those.
+    """
+    asked, lines = set(leaving), set[tuple[FunctionName, str | None]]()
+    found: list[Tracked] = []
+    for tracked in reversed(running):
+        own = {(function, tracked.event.key) for function in tracked.tickets or ()}
+        if tracked in asked or not lines.isdisjoint(own):
+            lines |= own
+            found.append(tracked)
+    found.reverse()
+    return found
 
 
 class Leaving:

@@ -18,6 +18,7 @@ from faas_connector.errors import ConfigError, ConnectorError, MissingExtraError
 from faas_connector.event import Event
 from faas_connector.intake import Intake, Tracked
 from faas_connector.keeper import Keeper
+from faas_connector.leaving import with_those_ahead
 from faas_connector.pursuit import Pursuit
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.session import Drops, Lacks, LiveSession
@@ -359,13 +360,15 @@ class Supervisor:
             await asyncio.sleep(min(1.0, shortest / _SWEEPS_PER_DEADLINE))
             now = loop.time()
             due = [
-                self._keep_alive(tracked, now)
-                for tracked in tuple(self._intake.running)
+                tracked
+                for tracked in self._intake.running
                 if tracked.deadline_at is not None and not tracked.is_told
                 and tracked.deadline_at - now <= self._left_at(tracked)
             ]  # fmt: skip
             if due:
-                await asyncio.gather(*due)
+                if not self._intake.traits.extends:
+                    due = with_those_ahead(self._intake.running, due)
+                await asyncio.gather(*(self._keep_alive(tracked, now) for tracked in due))
 
     def _left_at(self, tracked: Tracked) -> float:
         share = _EXTEND_AT if self._intake.traits.extends else _DETACH_AT

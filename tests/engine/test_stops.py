@@ -391,3 +391,33 @@ def test_what_functions_have_of_a_journalled_event_is_not_lost_in_a_stop(is_last
         world.check_once()
 
     run(main())
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=["stop", "crash"])
+def test_deadlines_park_the_events_of_a_key_in_their_order(stops):
+    """The first came again while the store was slow: its deadline is later than the second's."""
+
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL, deadline=1.0)
+        world = World(
+            [function("a", order=Order.KEY)], [source],
+            lambda _name, data, _call: Answer(after=9.0) if data == b"0" else OK,
+            limits=Limits(max_in_flight=1),
+            timeouts=Timeouts(call=20.0, cold_start=20.0, drain=0.1),
+        )  # fmt: skip
+        world.store.latency = 0.4
+        async with world.running() if stops else world.crashing():
+            world.publish(source, b"0")
+            await asyncio.sleep(0.3)
+            world.publish(source, b"1", key="k")
+            await asyncio.sleep(0.3)
+            world.publish(source, b"2", key="k")
+            await world.until(lambda: len(world.waiting()) == 3)
+            assert source.expired
+        world.store.latency = 0.0
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+
+    run(main())
