@@ -76,7 +76,11 @@ MUTANTS = (
     ),
     Mutant(
         "a call goes on though its run has ended", "carrying.py",
-        "self._call.give_up()", "pass",
+        "call.give_up()", "pass",
+    ),
+    Mutant(
+        "an answer that has come is lost at the end of its run", "carrying.py",
+        "if call is not None and call.has_ended:", "if False:",
     ),
     Mutant(
         "what waits for its turn is not parked at its deadline", "leaving.py",

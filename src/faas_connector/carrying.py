@@ -137,8 +137,12 @@ class _Carried:
     def give_up(self) -> None:
         """It is not to be called any more; a task that took over has ended, or never began."""
         self.is_waiting = False
-        if self._call is not None:
-            self._call.give_up()
+        call = self._call
+        if call is not None and call.has_ended:
+            self._by.invoker.tell()  # what came of it counts
+            return
+        if call is not None:
+            call.give_up()
         elif self._has_place:
             self._by.invoker.limiter.leave(self._tracked.functions[0])
         self._end()

@@ -83,6 +83,8 @@ class Invoker:
         self._looked_up: dict[FunctionName, _Known] = {}
         self._looked_up_in: TopicMap | None = None
         self._awake: set[FunctionName] = set()
+        # Calls that have ended, and what came of them.
+        self._untold: list[tuple[Call, InvokerResponse]] = []
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -308,12 +310,21 @@ class Invoker:
         self.limiter.leave(call.function)
 
     def ended(self, call: Call, response: InvokerResponse) -> None:
-        """This came of it, and is to be told."""
-        try:
-            self._count(response, *call.counted)
-            self._publish(response)
-        finally:
-            call.told(response)
+        """This came of it; it is told with whatever else comes in this turn of the loop."""
+        self._untold.append((call, response))
+        if len(self._untold) == 1:
+            self._loop.call_soon(self.tell)
+
+    def tell(self) -> None:
+        """Tell what came of the calls that have ended; then others may begin."""
+        untold, self._untold = self._untold, []
+        for call, response in untold:
+            try:
+                self._count(response, *call.counted)
+                self._publish(response)
+            finally:
+                call.told(response)
+        for call, response in untold:
             if response.ok:
                 self.limiter.leave(call.function)
             else:

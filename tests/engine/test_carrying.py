@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from faas_connector.config import Limits, Timeouts
+from faas_connector.invoker import Invoker
 from faas_connector.source import Guarantee, Settling, SourceTraits
 from faas_connector.store import State
 from faas_connector.testing.memory_source import MemorySource
@@ -154,5 +155,35 @@ def test_what_waits_for_its_turn_is_parked_at_its_deadline_and_called_once():
         world.check_complete()
         world.check_once()
         assert len(source.deliveries) == 10
+
+    run(main())
+
+
+@BOTH
+def test_an_answer_that_has_come_counts_though_its_run_is_given_up_before_it_is_told(
+    traits, monkeypatch
+):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World([function("a")], [source])
+        async with world.running() as engine:
+            [served] = engine._served
+            ended = Invoker.ended
+
+            def ended_at_the_end(invoker, call, response):
+                monkeypatch.setattr(Invoker, "ended", ended)
+                handing_back.append(
+                    asyncio.create_task(engine.dispatcher.leaving.hand_back(served.intake))
+                )
+                ended(invoker, call, response)
+
+            monkeypatch.setattr(Invoker, "ended", ended_at_the_end)
+            handing_back: list[asyncio.Task[None]] = []
+            world.publish(source, b"1")
+            await world.quiet()
+            assert [task.done() for task in handing_back] == [True]
+            assert [event.data for event in source.acked] == [b"1"]
+            assert len(source.deliveries) == 1
+        world.check_once()
 
     run(main())
