@@ -184,8 +184,7 @@ class Connection(asyncio.Protocol):
 
     def _complete(self, exchange: Exchange, response: RawResponse) -> None:
         self.exchange = None
-        if not exchange.is_over:
-            exchange.answered(response)
+        exchange.answered(response)
         if (
             self._parser.keep_alive
             and self._unsent is None
