@@ -140,6 +140,18 @@ class Invoker:
         """Where the calls of a function are counted."""
         return self._know(function).calls
 
+    def call(
+        self, function: FunctionName, event: Event, options: CallOptions
+    ) -> Coroutine[Any, Any, InvokerResponse]:
+        """Call one function, once; await at once what this returns.
+
+        Raises:
+            ConfigError: the event can't be sent; nothing was called.
+        """
+        known = self._know(function)
+        head = self._head(function, event, options, known)
+        return self._call_once(function, event, options, known.terms, head)
+
     async def call_each(
         self, functions: Sequence[FunctionName], event: Event, options: CallOptions
     ) -> list[InvokerResponse]:
@@ -148,10 +160,6 @@ class Invoker:
         Raises:
             ConfigError: the event can't be sent; nothing was called.
         """
-        if len(functions) == 1:
-            function, known = functions[0], self._know(functions[0])
-            head = self._head(function, event, options, known)
-            return [await self._call_once(function, event, options, known.terms, head)]
         each_known = [self._know(function) for function in functions]
         heads = [
             self._head(function, event, options, each)
