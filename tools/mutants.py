@@ -75,6 +75,15 @@ MUTANTS = (
         "self.limiter.leave(call.function)",
     ),
     Mutant(
+        "what was just journalled counts as ended", "dispatcher.py",
+        "events[:] = [tracked for tracked, entry_id in results if entry_id is None]",
+        "pass",
+    ),
+    Mutant(
+        "the entries of what is done with stay", "dispatcher.py",
+        "await self.settler.end(events)", "pass",
+    ),
+    Mutant(
         "a call goes on though its run has ended", "carrying.py",
         "call.give_up()", "pass",
     ),

@@ -29,6 +29,8 @@ class Carrier:
         settler: Settler,
         *,
         call_id: Callable[[Tracked, FunctionName], str],
+        settle: Callable[[Tracked], Coroutine[Any, Any, None]],
+        acknowledge: Callable[[Tracked], None],
         take_over: Callable[[Tracked, Coroutine[Any, Any, None]], None],
         give_up: Callable[[Tracked, Exception], None],
         ended: Callable[[Tracked], None],
@@ -41,6 +43,8 @@ class Carrier:
             keeping: makes verdicts safe.
             settler: acknowledges.
             call_id: names the calls of an event and a function.
+            settle: settles it where that may take waiting.
+            acknowledge: has done what is left of that, where `settler` had to wait.
             take_over: runs the rest of an event in a task.
             give_up: is told of an event that met what nobody foresaw.
             ended: is told that nothing runs for an event any more.
@@ -50,6 +54,8 @@ class Carrier:
         self.keeping = keeping
         self.settler = settler
         self.call_id = call_id
+        self.settle = settle
+        self.acknowledge = acknowledge
         self.take_over = take_over
         self.give_up = give_up
         self.ended = ended
@@ -124,7 +130,7 @@ class _Carried:
             elif caught_up is not None:
                 self._take_over(self._settle(caught_up))
             elif not by.settler.settle_nowait(tracked):
-                self._take_over(self._acknowledge())
+                by.acknowledge(tracked)
             else:
                 self._end()
         except Exception as error:
@@ -172,13 +178,9 @@ class _Carried:
 
     async def _keep(self, verdict: Verdict) -> None:
         await self._by.keeping.keep(self._tracked, self.pending(), verdict)
-        await self._by.settler.settle(self._tracked)
+        await self._by.settle(self._tracked)
 
     async def _settle(self, caught_up: CaughtUp) -> None:
         self._tracked.turn = None
         await caught_up()
-        await self._by.settler.settle(self._tracked)
-
-    async def _acknowledge(self) -> None:
-        self._tracked.turn = None
-        await self._by.settler.acknowledge(self._tracked)
+        await self._by.settle(self._tracked)

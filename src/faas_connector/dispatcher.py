@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
@@ -30,9 +29,8 @@ from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict, patiently
 from faas_connector.settling import Settler
 from faas_connector.source import Delivery
 from faas_connector.store import Entry, Reason, State
+from faas_connector.tasks import Grouping, Tasks, give_up
 from faas_connector.topic_map import TopicMap
-
-_log = logging.getLogger("faas_connector.delivery")
 
 # Seconds before it is looked again whether a function asks for an event that is held.
 _HELD_WAIT = 5.0
@@ -81,9 +79,14 @@ class Dispatcher:
         )
         self.journal = Journal(keeper, self.keeping, self.settler, clock)
         self.leaving = Leaving(keeper, self.keeping, self.settler, gate, clock)
+        tasks = Tasks(self._ended)
+        self._start = tasks.start
+        self._new = Grouping(tasks, self._journal_all, "journal")
+        self._done = Grouping(tasks, self._end_all, "end of journalled events")
         self._carrier = Carrier(
             invoker, pursuit, self.keeping, self.settler,
-            call_id=self._call_id, take_over=self._start, give_up=_give_up, ended=self._ended,
+            call_id=self._call_id, settle=self._settle, acknowledge=self._acknowledge,
+            take_over=self._start, give_up=give_up, ended=self._ended,
         )  # fmt: skip
         self._config = config
         self._map = topic_map
@@ -134,9 +137,10 @@ class Dispatcher:
             self._start(tracked, self.journal.put_off(tracked))
             return
         self._match(tracked)
-        if self._is_plain(tracked):
-            self.keeping.sources[tracked.source].matched += 1
-            self._carrier.begin(tracked)
+        if intake.traits.journal and key is None and delivery.once is None and not delivery.damage:
+            self._new.add(tracked)
+        elif self._is_plain(tracked):
+            self._carry(tracked)
         else:
             self._start(tracked, self._deliver(tracked))
 
@@ -144,13 +148,15 @@ class Dispatcher:
     def _is_plain(tracked: Tracked) -> bool:
         """Whether it is new and for one function, and has to wait for nobody: the usual case."""
         delivery = tracked.delivery
-        return (
-            len(tracked.functions) == 1
-            and (delivery.redelivered is False or tracked.key is None)
-            and tracked.tickets is None
-            and not delivery.damage
-            and not tracked.intake.traits.journal
-        )
+        if len(tracked.functions) != 1 or tracked.tickets is not None or delivery.damage:
+            return False
+        if tracked.intake.traits.journal:
+            return tracked.is_journalled
+        return delivery.redelivered is False or tracked.key is None
+
+    def _carry(self, tracked: Tracked) -> None:
+        self.keeping.sources[tracked.source].matched += 1
+        self._carrier.begin(tracked)
 
     def begin_entry(self, intake: Intake, entry: Entry, *, is_probe: bool = False) -> Tracked:
         """Deliver what the store had kept; to a paused function, if it is the probe."""
@@ -178,11 +184,6 @@ class Dispatcher:
             self._line_up(tracked, entry.function, entry.event.key)
         self._start(tracked, self._deliver_entry(tracked, pending))
         return tracked
-
-    def _start(self, tracked: Tracked, work: Coroutine[Any, Any, None]) -> None:
-        intake = tracked.intake
-        intake.running[tracked] = None
-        tracked.task = self._loop.create_task(self._bordered(tracked, work), name="delivery")
 
     def _begin_again(self, running: Tracked, delivery: Delivery) -> None:
         """It came again while it is in hand: settle the new handle, and call nobody."""
@@ -240,15 +241,6 @@ class Dispatcher:
 
     # Delivering
 
-    async def _bordered(self, tracked: Tracked, work: Coroutine[Any, Any, None]) -> None:
-        """The border of an event's task: what nobody foresaw ends here, and is settled nowhere."""
-        try:
-            await work
-        except Exception as error:
-            _give_up(tracked, error)
-        finally:
-            self._ended(tracked)
-
     def _ended(self, tracked: Tracked) -> None:
         """Nothing runs for it any more, whatever became of it."""
         if tracked.tickets:
@@ -273,10 +265,35 @@ class Dispatcher:
                 return
         elif not await self._deliver_to_all(tracked):
             return
+        await self._settle(tracked)
+
+    async def _settle(self, tracked: Tracked) -> None:
         await self.settler.settle(tracked)
         if tracked.entry_id:
-            self.keeping.held.discard(tracked.entry_id)
-            self.keeping.is_held_no_more(tracked)
+            self._let_go(tracked)
+
+    def _let_go(self, tracked: Tracked) -> None:
+        """Its own entry is gone."""
+        self.keeping.held.discard(tracked.entry_id)
+        self.keeping.is_held_no_more(tracked)
+
+    def _acknowledge(self, tracked: Tracked) -> None:
+        if tracked.entry_id:
+            self._done.add(tracked)
+        else:
+            self._start(tracked, self._acknowledged(tracked))
+
+    async def _acknowledged(self, tracked: Tracked) -> None:
+        tracked.turn = None
+        await self.settler.acknowledge(tracked)
+
+    async def _end_all(self, events: list[Tracked]) -> None:
+        """Their entries are done with."""
+        for tracked in events:
+            tracked.turn = None
+        await self.settler.end(events)
+        for tracked in events:
+            self._let_go(tracked)
 
     async def _deliver_to_all(self, tracked: Tracked) -> bool:
         """Whether each function has a verdict that is safe; else it stays as it is."""
@@ -376,16 +393,43 @@ class Dispatcher:
         entry_id = await self.journal.write(tracked)
         if entry_id is None:
             return False
-        tracked.entry_id = entry_id
-        tracked.intake.journal(tracked)
-        self.keeping.held.add(entry_id)
-        key, tracked.key = tracked.key, (tracked.source, journal_position(entry_id))
+        key = tracked.key
+        self._is_journalled(tracked, entry_id)
         try:
             await self.settler.accept(tracked)
             return await self._deliver_to_all(tracked)
         finally:
             if key is not None:
                 self._in_hand.pop(key, None)
+
+    def _is_journalled(self, tracked: Tracked, entry_id: int) -> None:
+        tracked.entry_id = entry_id
+        tracked.intake.journal(tracked)
+        self.keeping.held.add(entry_id)
+        tracked.key = tracked.source, journal_position(entry_id)
+
+    async def _journal_all(self, events: list[Tracked]) -> None:
+        """Write new events down together, and acknowledge them; then deliver each."""
+        ids = await self.journal.append(events)
+        results = [*zip(events, ids, strict=True)]
+        written = [(tracked, entry_id) for tracked, entry_id in results if entry_id is not None]
+        events[:] = [tracked for tracked, entry_id in results if entry_id is None]
+        plain = list[Tracked]()
+        for tracked, entry_id in written:
+            self._is_journalled(tracked, entry_id)
+            tracked.task = None
+            if self._is_plain(tracked) and self.settler.accept_nowait(tracked):
+                plain.append(tracked)
+            else:
+                self._start(tracked, self._deliver_journalled(tracked))
+        for tracked in plain:
+            self._carry(tracked)
+
+    async def _deliver_journalled(self, tracked: Tracked) -> None:
+        if not tracked.is_told:
+            await self.settler.accept(tracked)
+        if await self._deliver_to_all(tracked):
+            await self._settle(tracked)
 
     async def _unmatched(self, tracked: Tracked) -> bool | None:
         """Nobody asks for it: whether its source is to be told; None to look again at once."""
@@ -411,14 +455,3 @@ class Dispatcher:
         if not tracked.remembers:
             tracked.remembers = True
             await self.settler.remember([tracked])
-
-
-def _give_up(tracked: Tracked, error: Exception) -> None:
-    """Leave it unsettled: nobody foresaw this."""
-    _log.error(
-        "%s: an event could not be delivered; it is left unsettled", tracked.source,
-        exc_info=error, extra={"source": tracked.source, "position": tracked.delivery.position},
-    )  # fmt: skip
-    tracked.intake.release(tracked)
-    if tracked.line is not None and not tracked.line.is_over:
-        tracked.intake.broken(error)  # nothing behind it could be acknowledged

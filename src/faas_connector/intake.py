@@ -243,6 +243,7 @@ class Intake:
         """It is in the journal."""
         tracked.is_journalled = True
         self.journalled += 1
+        self.tell()
 
     async def written(self) -> None:
         """Wait until the journal has written enough for a further event."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from faas_connector.backlog import Backlog
 from faas_connector.entries import whole_entry
@@ -13,8 +13,7 @@ from faas_connector.intake import Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.keeping import Keeping
 from faas_connector.settling import Settler
-from faas_connector.source import Once
-from faas_connector.store import Entry, State, Store
+from faas_connector.store import Entry, State
 
 _log = logging.getLogger("faas_connector.delivery")
 
@@ -48,23 +47,52 @@ class Journal:
 
     async def write(self, tracked: Tracked) -> int | None:
         """Write the event down: the id of its entry; None where it is settled without."""
+        once = tracked.delivery.once
+        if once is None:
+            return (await self.append([tracked]))[0]
         assert self._keeper is not None  # noqa: S101
-        entry = whole_entry(tracked, State.JOURNAL, None, now=self._clock())
+        now = self._clock()
         try:
-            entry_id = await self._write(self._keeper.store, entry, tracked.delivery.once)
+            entry_id = await self._keeper.store.write_once(
+                self._entry(tracked), once.key, now=now, until=now + once.seconds
+            )
         except StoreError as error:
-            self._keeping.counts.refused += 1
-            if isinstance(error, StoreFullError):
-                self._tell(tracked, error)
-            else:
-                self._keeper.failed(error)
-            tracked.intake.release(tracked)
-            await tracked.delivery.nack()
+            await self._refuse(tracked, error)
             return None
         if entry_id is None:
             self._keeping.counts.duplicates += 1
             await self._settler.ack([tracked])
         return entry_id
+
+    async def append(self, events: Sequence[Tracked]) -> list[int | None]:
+        """Write events down together: the ids of their entries; None for what was refused."""
+        assert self._keeper is not None  # noqa: S101
+        entries = [self._entry(tracked) for tracked in events]
+        results: list[int | StoreError]
+        try:
+            results = await self._keeper.store.append(entries)
+        except StoreError as failure:
+            results = [failure for _ in events]
+        ids = list[int | None]()
+        for tracked, result in zip(events, results, strict=True):
+            if isinstance(result, StoreError):
+                await self._refuse(tracked, result)
+                ids.append(None)
+            else:
+                ids.append(result)
+        return ids
+
+    def _entry(self, tracked: Tracked) -> Entry:
+        return whole_entry(tracked, State.JOURNAL, None, now=self._clock())
+
+    async def _refuse(self, tracked: Tracked, error: StoreError) -> None:
+        self._keeping.counts.refused += 1
+        if isinstance(error, StoreFullError):
+            self._tell(tracked, error)
+        elif self._keeper is not None:
+            self._keeper.failed(error)
+        tracked.intake.release(tracked)
+        await tracked.delivery.nack()
 
     def _tell(self, tracked: Tracked, error: StoreFullError) -> None:
         now = time.monotonic()
@@ -75,10 +103,3 @@ class Journal:
                 tracked.source, self._keeping.counts.refused, error,
                 extra={"source": tracked.source},
             )  # fmt: skip
-
-    async def _write(self, store: Store, entry: Entry, once: Once | None) -> int | None:
-        """The entry's id; None for what was taken before."""
-        if once is None:
-            return (await store.write([entry]))[0]
-        now = self._clock()
-        return await store.write_once(entry, once.key, now=now, until=now + once.seconds)

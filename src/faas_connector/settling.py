@@ -82,15 +82,23 @@ class Settler:
     async def acknowledge(self, tracked: Tracked) -> None:
         """Wait for what `settle_nowait` could not do."""
         if tracked.entry_id:
-            if self._keeper is not None:
-                await self._keeper.write(self.end_of(tracked), removes=[tracked.entry_id])
-            self._release(tracked)
+            await self.end([tracked])
         elif tracked.line is None:
             await self.ack([tracked])
         elif tracked.line.is_over:
             await self._come_again([tracked])
         else:
             await self._ack_line(tracked.line)
+
+    async def end(self, events: Sequence[Tracked]) -> None:
+        """Each function has them: their own entries are done with."""
+        if self._keeper is not None:
+            await self._keeper.write(
+                [verdict for tracked in events for verdict in self.end_of(tracked)],
+                removes=[tracked.entry_id for tracked in events],
+            )
+        for tracked in events:
+            self._release(tracked)
 
     def end_of(self, tracked: Tracked) -> list[Entry]:
         """What takes the place of its own entry, when each function has it."""
@@ -146,6 +154,12 @@ class Settler:
             for each in covered:
                 each.is_told = True
                 self._release(each)
+
+    def accept_nowait(self, tracked: Tracked) -> bool:
+        """Do what `accept` does, if that takes no waiting; where this is false, it is to follow."""
+        tracked.is_told = tracked.delivery.ack_nowait()
+        self.acked += tracked.is_told
+        return tracked.is_told
 
     async def accept(self, tracked: Tracked) -> None:
         """It is in the journal, and delivered from there, whether its broker can be told or not."""

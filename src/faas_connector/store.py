@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from faas_connector.errors import StoreError
 from faas_connector.event import Event
 from faas_connector.names import FunctionName, Invocation
 
@@ -225,6 +226,13 @@ class Store(Protocol):
 
         Raises:
             StoreFullError: the journal's size limit leaves no room for a JOURNAL entry.
+        """
+        ...
+
+    async def append(self, entries: Sequence[Entry]) -> list[int | StoreError]:
+        """Put new JOURNAL entries, each by itself: its id, or why it was not put.
+
+        That is a StoreFullError where the journal's size limit leaves no room for it.
         """
         ...
 

@@ -124,6 +124,14 @@ class SlowStore(MemoryStore):
         await self._wait()
         return result
 
+    async def append(self, entries):
+        await self._take_turn()
+        if self.refuses_writes:
+            raise StoreError("no space left on the disk")
+        result = await super().append(entries)
+        await self._wait()
+        return result
+
     async def known(self, source, position):
         await self._take_turn()
         result = await super().known(source, position)

@@ -67,6 +67,17 @@ class MemoryStore:
                 self._entries.pop(number, None)
         return ids
 
+    async def append(self, entries: Sequence[Entry]) -> list[int | StoreError]:
+        """Put new JOURNAL entries, each by itself; see `Store.append`."""
+        self._check()
+        results = list[int | StoreError]()
+        for entry in entries:
+            try:
+                results += await MemoryStore.write(self, [entry])
+            except StoreFullError as refusal:
+                results.append(refusal)
+        return results
+
     async def write_once(self, entry: Entry, key: str, *, now: float, until: float) -> int | None:
         """Put a new entry, unless its source has this key; see `Store.write_once`."""
         self._check()

@@ -86,6 +86,15 @@ class Row:
         """All columns but the id."""
 
 
+class Append:
+    """New journal entries that may share a row; each is put by itself."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+
+
 class Removal:
     """Entries on their way out of the database."""
 

@@ -11,12 +11,12 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from heapq import merge
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from faas_connector.errors import ConnectorError, StoreFullError
+from faas_connector.errors import ConnectorError, StoreError, StoreFullError
 from faas_connector.names import FunctionName
 from faas_connector.store import (
     ONCE,
@@ -36,6 +36,7 @@ from faas_connector.stores.records import is_packable
 from faas_connector.stores.rows import (
     COLUMNS,
     STATES,
+    Append,
     Removal,
     Row,
     entry_of,
@@ -147,7 +148,7 @@ class SqliteStore:
         )
 
     @overload
-    def _do(self, work: Entry) -> Awaitable[int]: ...
+    def _do(self, work: Append) -> Awaitable[list[int | StoreError]]: ...
 
     @overload
     def _do(self, work: Removal) -> Awaitable[list[int]]: ...
@@ -175,20 +176,39 @@ class SqliteStore:
         if not puts:
             return await self._do(Removal(removes)) if removes else []
         if len(puts) == 1 and not removes and is_packable(puts[0]):
-            return [await self._do(puts[0])]
+            [number] = await self.append(puts)
+            if isinstance(number, StoreError):
+                raise number
+            return [number]
         rows = [Row(entry) for entry in puts]
         return await self._do(lambda connection: self._write(connection, rows, removes))
+
+    async def append(self, entries: Sequence[Entry]) -> list[int | StoreError]:
+        """Put new JOURNAL entries, each by itself; see `Store.append`."""
+        return await self._do(Append(entries))
 
     def _append(
         self, connection: sqlite3.Connection, entries: Sequence[Entry]
     ) -> Sequence[int | StoreFullError]:
-        """Put packable entries; the id of each, or why it is refused. In the thread."""
+        """Put new journal entries; the id of each, or why it is refused. In the thread."""
+        results = list[int | StoreFullError]()
+        for may_share, run in groupby(entries, is_packable):
+            some = [*run]
+            results += (self._append_packed(connection, some) if may_share else ()) or [
+                self._append_one(connection, entry) for entry in some
+            ]
+        return results
+
+    def _append_packed(
+        self, connection: sqlite3.Connection, entries: Sequence[Entry]
+    ) -> Sequence[int]:
+        """Their ids; none where they are not to share rows."""
         if len(entries) >= packs.LEAST:
             with contextlib.suppress(UnicodeEncodeError):
                 new = packs.packs_of(entries)
                 if self._has_room(sum(len(records) for _, records in new)):
                     return packs.put(connection, new)
-        return [self._append_one(connection, entry) for entry in entries]
+        return ()
 
     def _append_one(self, connection: sqlite3.Connection, entry: Entry) -> int | StoreFullError:
         row = Row(entry)

@@ -8,7 +8,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from faas_connector.errors import StoreError, StoreFullError
 from faas_connector.store import Entry
 from faas_connector.stores import schema
 from faas_connector.stores.failures import explained, is_of_one, needs_reopening
-from faas_connector.stores.rows import Removal
+from faas_connector.stores.rows import Append, Removal
 
 
 class Unsynced:
@@ -28,14 +28,14 @@ class Unsynced:
         self.do = do
 
 
-Work = Entry | Removal | Unsynced | Callable[[sqlite3.Connection], Any]
-"""What is to be done; a new journal entry that is to be put, or ids that are to be removed."""
+Work = Append | Removal | Unsynced | Callable[[sqlite3.Connection], Any]
+"""What is to be done."""
 
 # Operations that share one transaction, and so one fsync.
 _MOST_GROUPED = 2000
 # Seconds to wait for another process that holds the database.
 _BUSY = 5.0
-_SIMPLE = {Entry, Removal}
+_SIMPLE = {Append, Removal}
 _Job = tuple[Work, "asyncio.Future[Any]"]
 _Remove = Callable[[sqlite3.Connection, Sequence[int]], None]
 _Append = Callable[[sqlite3.Connection, Sequence[Entry]], Sequence[int | StoreFullError]]
@@ -111,12 +111,20 @@ class StoreThread:
         try:
             return self._transaction(jobs)
         except Exception as error:  # whatever it is, who asked must hear, and the thread live on
-            if len(jobs) > 1 and is_of_one(error):
-                return [result for job in jobs for result in self._do_all([job])]
+            if is_of_one(error):
+                if len(jobs) > 1:
+                    return [result for job in jobs for result in self._do_all([job])]
+                work, done = jobs[0]
+                if isinstance(work, Append) and len(work.entries) > 1:
+                    return [(done, [self._append_alone(entry, done) for entry in work.entries])]
             failure = explained(error, self._path)
             if needs_reopening(error):
                 self._close()
             return [(done, failure) for _, done in jobs]
+
+    def _append_alone(self, entry: Entry, done: asyncio.Future[Any]) -> int | StoreError:
+        [(_, result)] = self._do_all([(Append([entry]), done)])
+        return result if isinstance(result, StoreError) else result[0]
 
     def _transaction(self, jobs: list[_Job]) -> list[_Result]:
         connection = self._open()
@@ -147,23 +155,24 @@ class StoreThread:
         """
         results: list[_Result] = []
         removed = list[int]()
-        entries, waiting = list[Entry](), list["asyncio.Future[Any]"]()
+        entries, waiting = list[Entry](), list[tuple["asyncio.Future[Any]", int]]()
         for work, done in jobs:
-            if isinstance(work, Entry):
-                entries.append(work)
-                waiting.append(done)
+            if isinstance(work, Append):
+                entries += work.entries
+                waiting.append((done, len(work.entries)))
             elif isinstance(work, Removal):
                 removed += work.ids
                 results.append((done, []))
         self._remove(connection, removed)
-        results += zip(waiting, self._append(connection, entries), strict=True)
+        appended = iter(self._append(connection, entries))
+        results += [(done, [*islice(appended, count)]) for done, count in waiting]
         return results
 
     def _work(self, connection: sqlite3.Connection, jobs: Iterable[_Job]) -> list[_Result]:
         """Everything else, one after another."""
         results: list[_Result] = []
         for work, done in jobs:
-            assert not isinstance(work, Entry | Removal)  # noqa: S101
+            assert not isinstance(work, Append | Removal)  # noqa: S101
             do = work.do if isinstance(work, Unsynced) else work
             try:
                 results.append((done, do(connection)))

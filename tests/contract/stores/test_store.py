@@ -269,6 +269,26 @@ async def test_counts_and_forgetting(store):
     assert (await store.counts()).done == 1
 
 
+async def test_what_is_appended_is_kept_each_by_itself(store):
+    """Small ones, and between them one that is too large to share a row."""
+    bodies = [b"1", b"2", b"x" * 300_000, b"3", b"4"]
+    results = await store.append([journal(body) for body in bodies])
+    assert results == sorted(results)
+    found = await store.select(Query(state=State.JOURNAL))
+    assert [entry.event.data for entry in found] == bodies
+    assert ids(found) == results
+    assert await store.append([]) == []
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_of_what_is_appended_only_what_finds_no_room_is_refused(kind, tmp_path):
+    async with _opened(kind, tmp_path, max_journal_bytes=1000) as store:
+        results = await store.append([journal(b"1"), journal(b"x" * 2000), journal(b"2")])
+        assert [isinstance(result, StoreFullError) for result in results] == [False, True, False]
+        found = await store.select(Query(state=State.JOURNAL))
+        assert [entry.event.data for entry in found] == [b"1", b"2"]
+
+
 async def test_all_or_nothing(store):
     [number] = await store.write([parked()])
     await store.write([FULL], removes=[number])
@@ -795,6 +815,15 @@ async def test_an_entry_that_cannot_be_written_spoils_no_other(tmp_path):
         )
         assert isinstance(wrong, StoreError)
         assert ids(await store.select(Query())) == good
+
+
+async def test_of_what_is_appended_only_what_cannot_be_written_is_refused(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        wrong = msgspec.structs.replace(journal(b"2"), first=2**70)
+        first, failure, last = await store.append([journal(b"1"), wrong, journal(b"3")])
+        assert isinstance(failure, StoreError)
+        found = await store.select(Query(state=State.JOURNAL))
+        assert ids(found) == [first, last]
 
 
 async def test_an_older_version_is_brought_up_to_date_with_all_that_is_in_it(tmp_path, monkeypatch):
