@@ -227,8 +227,11 @@ class Invoker:
         call_id: str,
         mode: Invocation | None,
         told: Callable[[InvokerResponse], None],
+        *,
+        number: int = 1,
+        replay: bool = False,
     ) -> Call:
-        """Begin the first call of a delivery; as `call_admitted`, for who doesn't await it.
+        """Begin a call of a delivery; as `call_admitted`, for who doesn't await it.
 
         Args:
             function: whom to call.
@@ -236,13 +239,17 @@ class Invoker:
             call_id: the same for all calls of this event and function.
             mode: the route; None for what the function's terms say.
             told: hears the response, after this has returned; it must raise nothing.
+            number: which call of them this is; 1 is the first.
+            replay: whether it is a dead letter's.
 
         Raises:
             ConfigError: the event can't be sent; nothing was called, and the limiter is not left.
         """
-        head, timeout, counted = self._delivery(function, event, call_id, 1, mode)
+        head, timeout, counted = self._delivery(
+            function, event, call_id, number, mode, replay=replay
+        )
         call = Call(
-            self, function, event, call_id, counted, told,
+            self, function, event, call_id, counted, told, number,
             head=_whole(head, event), body=event.data, timeout=timeout,
         )  # fmt: skip
         self._client.calls.send(call)
