@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,15 +37,15 @@ class Calls:
         return [Match(MAIL)] if topic == "orders" else []
 
     def begin(self, letter, told):
-        return False
+        return None
 
     async def call(self, letter):
         self.begun.append(int(letter.event.data))
         await self.answers.wait()
         return Called(self.outcome)
 
-    def give_up(self, begun):
-        assert not begun
+    def tell(self):
+        pass
 
 
 class Begun(Calls):
@@ -53,13 +54,14 @@ class Begun(Calls):
     def __init__(self, outcome=DELIVERED):
         super().__init__(outcome)
         self.running = {}
+        self.given_up = []
 
     def begin(self, letter, told):
         self.begun.append(int(letter.event.data))
         self.running[letter] = told
         if self.answers.is_set():
             asyncio.get_running_loop().call_soon(self.answer)
-        return True
+        return SimpleNamespace(give_up=lambda: self.given_up.append(int(letter.event.data)))
 
     def answer(self):
         running, self.running = self.running, {}
@@ -71,9 +73,6 @@ class Begun(Calls):
 
     async def call(self, letter):
         return Called(letter.response)
-
-    def give_up(self, begun):
-        self.given_up = sorted(int(letter.event.data) for letter in begun)
 
 
 each_way = pytest.mark.parametrize("kind", [Calls, Begun], ids=["in tasks", "without"])
@@ -215,7 +214,7 @@ async def test_a_failing_one_keeps_its_key_s_order_and_its_place_in_the_store():
 async def test_what_takes_a_task_and_what_does_not_share_the_places():
     class Mixed(Begun):
         def begin(self, letter, told):
-            return int(letter.event.data) % 2 == 0 and super().begin(letter, told)
+            return None if int(letter.event.data) % 2 else super().begin(letter, told)
 
         async def call(self, letter):
             if letter.response is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -49,7 +49,7 @@ class Called(msgspec.Struct, frozen=True):
     """Calls that were made: several where the gateway was down, none where it can't be sent."""
 
 
-class Letter(msgspec.Struct, eq=False):
+class Letter(msgspec.Struct, eq=False, gc=False):
     """A dead letter on its way to its function, once more."""
 
     entry: Entry
@@ -61,8 +61,6 @@ class Letter(msgspec.Struct, eq=False):
     """That were made in this replay."""
     terms: Terms | None = None
     """That held for the last of them."""
-    call: Call | None = None
-    """The last one, where `begin` began it."""
     response: InvokerResponse | None = None
     """To the last one."""
 
@@ -87,8 +85,8 @@ class Caller(Protocol):
         """The functions that ask for a topic now."""
         ...
 
-    def begin(self, letter: Letter, told: Callable[[InvokerResponse], None]) -> bool:
-        """Begin its call, unless that has to wait, or can't be sent: false, and `call` sees to it.
+    def begin(self, letter: Letter, told: Callable[[InvokerResponse], None]) -> Call | None:
+        """Begin its call; None where that has to wait, or can't be sent: `call` sees to it.
 
         Args:
             letter: whom to call, and what to send.
@@ -108,8 +106,8 @@ class Caller(Protocol):
         """
         ...
 
-    def give_up(self, begun: Collection[Letter]) -> None:
-        """End the calls that were begun; of those that have ended already, it is told first."""
+    def tell(self) -> None:
+        """Tell now what came of calls that have ended."""
         ...
 
 
@@ -173,23 +171,23 @@ class InvokerCaller:
         names = [contract.name for contract in self._map().match(topic)]
         return [Match(name, self._invoker.terms(name).order is Order.KEY) for name in names]
 
-    def begin(self, letter: Letter, told: Callable[[InvokerResponse], None]) -> bool:
+    def begin(self, letter: Letter, told: Callable[[InvokerResponse], None]) -> Call | None:
         """Begin it where the gate is open and the limiter has a place."""
         invoker, function = self._invoker, letter.function
         terms = invoker.terms(function)
         if self._gate.is_closed or not invoker.limiter.enter_now(function, terms.concurrency):
-            return False
+            return None
         try:
-            letter.call = invoker.begin_admitted(
+            call = invoker.begin_admitted(
                 function, letter.event, letter.call_id, terms.mode, told,
                 number=letter.entry.calls + 1, replay=True,
             )  # fmt: skip
         except ConfigError:
             invoker.limiter.leave(function)
-            return False
+            return None
         letter.calls = 1
         letter.terms = terms
-        return True
+        return call
 
     def is_delivered(self, letter: Letter) -> bool:
         """Whether it was a success, and nobody is behind in hearing responses."""
@@ -247,12 +245,9 @@ class InvokerCaller:
             codes=terms.retry.codes, now=self._clock(),
         )  # fmt: skip
 
-    def give_up(self, begun: Collection[Letter]) -> None:
-        """End their calls."""
+    def tell(self) -> None:
+        """Tell it."""
         self._invoker.tell()
-        for letter in begun:
-            if letter.call is not None:
-                letter.call.give_up()
 
 
 def call_id_of(entry: Entry, function: FunctionName) -> str:

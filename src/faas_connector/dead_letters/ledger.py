@@ -15,9 +15,9 @@ _MOST_PATIENCE = 0.01
 class Ledger:
     """Writes down what became of dead letters: what comes while a group is written is the next.
 
-    A group waits for calls that still run, though no longer than the one before took to be
-    written: one large group takes much less than several small ones. It goes on when whoever adds
-    is cancelled: what succeeded must not be lost.
+    A group waits for calls that still run, though no more than twice as long as the one before took
+    to be written: one large group takes much less than several small ones. It goes on when whoever
+    adds is cancelled: what succeeded must not be lost.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Ledger:
                 await self._write(group)
             except Exception as error:  # whatever it is, whoever checks must hear
                 self._error = error
-            self._patience = min(loop.time() - begun, _MOST_PATIENCE)
+            self._patience = min(2 * (loop.time() - begun), _MOST_PATIENCE)
             self._written(group)
         self._writer = None
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
 import msgspec
 
+from faas_connector.call import Call
 from faas_connector.dead_letters.caller import Called, Caller, Letter, call_id_of
 from faas_connector.dead_letters.feed import Feed
 from faas_connector.dead_letters.ledger import Ledger
@@ -91,8 +93,8 @@ class Replay:
         self._stopping = stopping or asyncio.Event()
         # Each call takes a place until what became of it is written: no more can be repeated.
         self._places = self._free = caller.max_in_flight
-        self._begun = set[Letter]()
-        self._answered = list[Letter]()
+        self._begun = dict[Letter, Call]()
+        self._unusual = deque[Letter]()
         self._replayed = self._failed = self._left = 0
 
     async def run(self) -> Replayed:
@@ -115,8 +117,7 @@ class Replay:
                 try:
                     await self._send_all(tasks)
                 finally:
-                    self._caller.give_up(self._begun)
-                    self._begun.clear()
+                    self._give_up()
                 for task in helping:
                     task.cancel()
         except BaseExceptionGroup as group:
@@ -124,6 +125,13 @@ class Replay:
         finally:
             await self._end()
         return Replayed(self._replayed, self._failed, self._left, stopped=self._stopping.is_set())
+
+    def _give_up(self) -> None:
+        """End the calls that were begun."""
+        self._caller.tell()  # what came of those that have ended counts
+        begun, self._begun = self._begun, {}
+        for call in begun.values():
+            call.give_up()
 
     async def _end(self) -> None:
         try:
@@ -149,10 +157,10 @@ class Replay:
         """Send as many at a time as there are places, until what became of all is written."""
         while True:
             self._ledger.check()
-            while self._answered:
-                letter = self._answered.pop()
+            while self._unusual:
+                letter = self._unusual.popleft()
                 tasks.create_task(self._call(letter), name=f"replay of {letter.entry.id}")
-            if self._may_begin():
+            if self._free and self._turns.ready and not self._stopping.is_set():
                 if self._pace is None or await self._pace.wait(self._stopping):
                     self._begin()
                 continue
@@ -163,38 +171,40 @@ class Replay:
             self._news.clear()
             await self._news.wait()
 
-    def _may_begin(self) -> bool:
-        return self._free > 0 and self._turns.ready > 0 and not self._stopping.is_set()
-
     def _is_over(self) -> bool:
         """Whether there is no more to begin."""
         return self._stopping.is_set() or (self._feed.is_over and not self._turns.count)
 
     def _begin(self) -> None:
-        entry = self._turns.take()
-        if entry is None:
-            return
-        if not self._shelf.holds(entry):
-            self._turns.done(entry)
-            return
+        """Begin with the next; without a rate, with as many as there are places for."""
+        while self._free and (entry := self._turns.take()) is not None:
+            if self._shelf.holds(entry):
+                self._begin_with(entry)
+            else:
+                self._turns.done(entry)
+            if self._pace is not None:
+                break
+
+    def _begin_with(self, entry: Entry) -> None:
         event, function = entry.event, entry.function
         assert event is not None  # noqa: S101  # the feed has seen to both
         assert function is not None  # noqa: S101
         self._free -= 1
         letter = Letter(entry, function, event, call_id_of(entry, function))
-        if self._caller.begin(letter, partial(self._hear, letter)):
-            self._begun.add(letter)
+        call = self._caller.begin(letter, partial(self._hear, letter))
+        if call is None:
+            self._unusual.append(letter)
         else:
-            self._answered.append(letter)
+            self._begun[letter] = call
 
     def _hear(self, letter: Letter, response: InvokerResponse) -> None:
         """Its call, which was begun, has ended."""
-        self._begun.discard(letter)
+        del self._begun[letter]
         letter.response = response
         if self._caller.is_delivered(letter):
             self._ledger.add(Settled(letter.entry, _REPLAYED))
         else:
-            self._answered.append(letter)
+            self._unusual.append(letter)
             self._news.set()
 
     async def _call(self, letter: Letter) -> None:

@@ -25,7 +25,7 @@ class Fate(enum.Enum):
     """It can't be replayed now, and stays as it was."""
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """What became of a dead letter, to be written down."""
 
     entry: Entry
