@@ -16,6 +16,7 @@ import uvloop
 
 from benchmarks.children.counting import Counting, Found, since
 from faas_connector import Controller, ControllerConfig, InvokerResponse
+from faas_connector.loops import event_runner
 from faas_connector.source import Source
 from faas_connector.stores.memory import MemoryStore
 
@@ -51,7 +52,13 @@ def run(broker: Broker) -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--name", default=f"run-{time.time_ns()}")
     parser.add_argument("--rate", type=float, default=0.0)
-    print(json.dumps(uvloop.run(_measured(broker, parser.parse_args()))))
+    options = parser.parse_args()
+    if options.subject in {"connector", "latency"}:
+        with event_runner() as runner:  # as `faas-connector run` has it
+            found = runner.run(_measured(broker, options))
+    else:
+        found = uvloop.run(_measured(broker, options))
+    print(json.dumps(found))
 
 
 async def _measured(broker: Broker, options: argparse.Namespace) -> Found:

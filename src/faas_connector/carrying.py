@@ -112,7 +112,8 @@ class _Carried:
 
     def answered(self, response: InvokerResponse) -> None:
         """Its call has ended."""
-        tracked, pending, by = self._tracked, self.pending(), self._by
+        tracked, pending, by = self._tracked, self._pending, self._by
+        assert pending is not None  # noqa: S101  # it was made for the call
         self._call = None
         pending.response = response
         try:

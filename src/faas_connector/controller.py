@@ -145,8 +145,10 @@ class Controller:
         live = self._running()
         event = event_of(topic, data, headers, content_type)
         options = _options(invocation, callback_url, timeout)
-        functions = [function.name for function in live.builder.map.match(topic)]
-        return await live.invoker.call_each(functions, event, options)
+        functions = live.builder.map.match(topic)
+        if len(functions) == 1:
+            return [await live.invoker.call(functions[0].name, event, options)]
+        return await live.invoker.call_each([each.name for each in functions], event, options)
 
     async def invoke_function(
         self,
@@ -176,7 +178,7 @@ class Controller:
         function = name if isinstance(name, FunctionName) else FunctionName.parse(name)
         event = event_of(topic, data, headers, content_type)
         options = _options(invocation, callback_url, timeout)
-        return (await live.invoker.call_each([function], event, options))[0]
+        return await live.invoker.call(function, event, options)
 
     def plan(self, name: str | FunctionName, topic: str) -> CallPlan:
         """How a function would be called for an event with this topic; nothing is called."""

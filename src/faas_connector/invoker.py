@@ -14,10 +14,9 @@ from faas_connector.call import Call, Counted, response_of
 from faas_connector.call_ids import call_ids
 from faas_connector.config import ControllerConfig
 from faas_connector.contract import FunctionContract
-from faas_connector.errors import TransportError
 from faas_connector.event import Event
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.gateway.http1 import RawResponse
+from faas_connector.gateway.transport import Awaited
 from faas_connector.headers import encode_field
 from faas_connector.limiter import Limiter
 from faas_connector.metrics import CallBook, CallCounts
@@ -35,14 +34,21 @@ CaughtUp = Callable[[], Awaitable[None]]
 """Waits for those who are behind in hearing responses, and want all of them."""
 
 
+class _Route(msgspec.Struct, frozen=True):
+    """One way to call a function."""
+
+    terms: Terms
+    """What holds for the calls of events that began on it."""
+    options: CallOptions
+    counted: Counted
+
+
 class _Known(msgspec.Struct, frozen=True):
     """What was worked out for a function, as long as its contract is the same."""
 
     contract: FunctionContract | None
     terms: Terms
-    terms_by_mode: dict[Invocation, Terms]
-    """What holds for the calls of events that began on a route."""
-    by_mode: dict[Invocation, CallOptions]
+    routes: dict[Invocation, _Route]
     calls: CallCounts
 
 
@@ -93,7 +99,7 @@ class Invoker:
     def terms(self, function: FunctionName, mode: Invocation | None = None) -> Terms:
         """What holds for the calls of a function now; for those on one route, if that is given."""
         known = self._know(function)
-        return known.terms if mode is None else known.terms_by_mode[mode]
+        return known.terms if mode is None else known.routes[mode].terms
 
     def _know(self, function: FunctionName) -> _Known:
         topic_map = self._map()
@@ -111,11 +117,14 @@ class Invoker:
                 self._known.clear()
                 self._looked_up.clear()
                 self._awake.clear()
-            options = {mode: CallOptions(mode) for mode in Invocation}
             calls = self.calls.of(function, self._is_known)
-            terms = {mode: terms_of(contract, self._config, mode) for mode in Invocation}
-            own = terms_of(contract, self._config)
-            known = _Known(contract, own, terms, options, calls)
+            routes = {
+                mode: _Route(
+                    terms_of(contract, self._config, mode), CallOptions(mode), (calls, mode)
+                )
+                for mode in Invocation
+            }
+            known = _Known(contract, terms_of(contract, self._config), routes, calls)
             self._known[function] = known
         self._looked_up[function] = known
         return known
@@ -131,6 +140,18 @@ class Invoker:
         """Where the calls of a function are counted."""
         return self._know(function).calls
 
+    def call(
+        self, function: FunctionName, event: Event, options: CallOptions
+    ) -> Coroutine[Any, Any, InvokerResponse]:
+        """Call one function, once; await at once what this returns.
+
+        Raises:
+            ConfigError: the event can't be sent; nothing was called.
+        """
+        known = self._know(function)
+        head = self._head(function, event, options, known)
+        return self._call_once(function, event, options, known.terms, head)
+
     async def call_each(
         self, functions: Sequence[FunctionName], event: Event, options: CallOptions
     ) -> list[InvokerResponse]:
@@ -139,10 +160,6 @@ class Invoker:
         Raises:
             ConfigError: the event can't be sent; nothing was called.
         """
-        if len(functions) == 1:
-            function, known = functions[0], self._know(functions[0])
-            head = self._head(function, event, options, known)
-            return [await self._call_once(function, event, options, known.terms, head)]
         each_known = [self._know(function) for function in functions]
         heads = [
             self._head(function, event, options, each)
@@ -163,7 +180,7 @@ class Invoker:
     ) -> str:
         if options.invocation is None:
             if options.callback_url is None:
-                options = known.by_mode[known.terms.mode]
+                options = known.routes[known.terms.mode].options
             else:
                 options = msgspec.structs.replace(options, invocation=known.terms.mode)
         return self.planner.head(function, event, options)
@@ -225,7 +242,6 @@ class Invoker:
         function: FunctionName,
         event: Event,
         call_id: str,
-        mode: Invocation | None,
         told: Callable[[InvokerResponse], None],
         *,
         number: int = 1,
@@ -237,7 +253,6 @@ class Invoker:
             function: whom to call.
             event: what to send.
             call_id: the same for all calls of this event and function.
-            mode: the route; None for what the function's terms say.
             told: hears the response, after this has returned; it must raise nothing.
             number: which call of them this is; 1 is the first.
             replay: whether it is a dead letter's.
@@ -246,7 +261,7 @@ class Invoker:
             ConfigError: the event can't be sent; nothing was called, and the limiter is not left.
         """
         head, timeout, counted = self._delivery(
-            function, event, call_id, number, mode, replay=replay
+            function, event, call_id, number, None, replay=replay
         )
         call = Call(
             self, function, event, call_id, counted, told, number,
@@ -267,13 +282,12 @@ class Invoker:
     ) -> tuple[str, float, Counted]:
         """The head of a delivery's call, its timeout, and where it is counted."""
         known = self._know(function)
-        mode = mode or known.terms.mode
-        terms = known.terms_by_mode[mode]
-        head = self.planner.head(function, event, known.by_mode[mode])
+        route = known.routes[mode or known.terms.mode]
+        head = self.planner.head(function, event, route.options)
         head += _delivery_fields(event, call_id, number, replay=replay)
         cold = function not in self._awake or (known.contract is not None and known.contract.asleep)
-        timeout = terms.cold_start_timeout if cold else terms.timeout
-        return head, timeout, (known.calls, mode)
+        timeout = route.terms.cold_start_timeout if cold else route.terms.timeout
+        return head, timeout, route.counted
 
     async def _send(
         self,
@@ -293,11 +307,16 @@ class Invoker:
             waiting = self.limiter.enter(function, concurrency)
             if waiting is not None:
                 await self.wait_for_turn(function, waiting)
-        end: RawResponse | TransportError
+        exchange = Awaited(
+            self._loop.create_future(),
+            head=_whole(head, event), body=event.data, timeout=timeout,
+        )  # fmt: skip
         try:
-            end = await self._client.calls.request(_whole(head, event), event.data, timeout=timeout)
-        except TransportError as error:
-            end = error
+            self._client.calls.send(exchange)
+            end = await exchange.end
+        except asyncio.CancelledError:
+            self._client.calls.abandon(exchange)
+            raise
         finally:
             self.limiter.leave(function)
         response = response_of(end, event, function, call_id, begun, number)

@@ -270,16 +270,15 @@ class Pursuit:
             pending: the event and the function.
             told: hears the response.
         """
-        mode = pending.mode = self._invoker.terms(pending.function).mode
-        is_queued = mode is Invocation.ASYNC
-        if self._gate.is_closed or (is_queued and self.is_without_queue) or self._obstacle(pending):
+        if self._gate.is_closed or self.is_without_queue or self._obstacle(pending):
             return None
         try:
             call = self._invoker.begin_admitted(
-                pending.function, pending.event, pending.call_id, mode, told
+                pending.function, pending.event, pending.call_id, told
             )
         except ConfigError:
             return None
+        _, pending.mode = call.counted
         pending.calls += 1
         return call
 

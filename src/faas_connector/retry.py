@@ -76,7 +76,7 @@ class RetryPolicy:
         if not _is_whole(self.attempts) or self.attempts < 1:
             raise ConfigError(
                 f"retry.attempts must be a whole number, 1 or more, got {self.attempts!r} "
-                "(to switch retries off use RetryPolicy.none())"
+                "(1 switches retries off)"
             )
         if not (
             _is_number(self.min_wait)

@@ -41,6 +41,8 @@ SCHEDULES = (
     "several joined by ';'"
 )
 """What schedules must be, as the end of a sentence."""
+CRON_TOPICS = ("cron-function", "com.openfaas.cron")
+"""Topics of functions whose annotation `schedule` is followed, as the existing connectors do."""
 
 
 def why_no_schedule(text: str) -> str | None:

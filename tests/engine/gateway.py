@@ -156,9 +156,6 @@ class Gateway:
         if self.outage is not None or namespace in self.failing_lists:
             raise GatewayUnavailableError(f"no list of {namespace!r}")
 
-    async def request(self, head: bytes, body: bytes, *, timeout: float) -> RawResponse:
-        return await self._outcome(self._come_in(head, body), timeout)
-
     def send(self, exchange: Exchange) -> None:
         call = self._come_in(exchange.head, exchange.body)
         self._served[exchange] = asyncio.create_task(self._serve(call, exchange))

@@ -189,6 +189,16 @@ def test_schedules_are_checked_as_the_cron_source_takes_them(stack):
     assert "schedule: never fires: no month of '2' has a day 30" in found[1]
 
 
+def test_a_schedule_without_its_topic_is_pointed_out(stack, capsys):
+    scheduled = HEAD + GOOD + "      schedule: '@daily'\n"
+    assert run(["check", "--stack", stack(scheduled)]) == 0
+    said = "refused; its schedule is followed with the topic cron-function only\n"
+    assert said in capsys.readouterr().out
+    fired = scheduled.replace("payment.received,", "cron-function,")
+    assert run(["check", "--stack", stack(fired)]) == 0
+    assert "only" not in capsys.readouterr().out
+
+
 def test_the_command_shows_the_mistakes_of_file_and_annotations_together(stack, capsys):
     path = stack(HEAD + GOOD + BAD + "    secrets: key\n")
     assert run(["check", "--stack", path]) == 1

@@ -17,9 +17,11 @@ from faas_connector.cli.lint import count, lint_stack, summary
 from faas_connector.cli.options import connect, gateway_options
 from faas_connector.cli.output import say
 from faas_connector.cli.running import run
+from faas_connector.contract import FunctionContract
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.local.stack import StackError, examine_stack
 from faas_connector.matching import TopicMatcher
+from faas_connector.schedules import CRON_TOPICS
 from faas_connector.settings.file import read_file
 from faas_connector.settings.general import general
 from faas_connector.settings.loading import Given, SettingsError
@@ -80,12 +82,19 @@ def _check_stack(path: Path, flags: GatewayFlags) -> None:
         say(one_line(str(finding)))
     for contract in lint.contracts:
         if not contract.problems:
-            say(f"ok      {contract.name}: {', '.join(contract.topics) or 'asks for no topic'}")
+            say(f"ok      {contract.name}: {_asks_for(contract)}")
     say(f"{path}: {summary(lint.contracts)}; {count(len(lint.findings), 'mistake')}")
     if lint.findings:
         raise CommandError(
             f"{path} has {count(len(lint.findings), 'mistake')}; mend the lines above"
         )
+
+
+def _asks_for(contract: FunctionContract) -> str:
+    topics = ", ".join(contract.topics) or "asks for no topic"
+    if contract.schedule is None or not set(CRON_TOPICS).isdisjoint(contract.topics):
+        return topics
+    return f"{topics}; its schedule is followed with the topic {CRON_TOPICS[0]} only"
 
 
 def _check_connector(file: str, flags: GatewayFlags) -> None:

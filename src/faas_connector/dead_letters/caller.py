@@ -179,7 +179,7 @@ class InvokerCaller:
             return None
         try:
             call = invoker.begin_admitted(
-                function, letter.event, letter.call_id, terms.mode, told,
+                function, letter.event, letter.call_id, told,
                 number=letter.entry.calls + 1, replay=True,
             )  # fmt: skip
         except ConfigError:

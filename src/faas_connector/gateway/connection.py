@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import select
+from collections.abc import Callable
 from math import inf
 from time import monotonic
 from typing import Any, Final, Protocol, cast
@@ -13,6 +13,7 @@ import msgspec
 from faas_connector.errors import TransportError
 from faas_connector.gateway.http1 import RawResponse, ResponseParser
 from faas_connector.gateway.origin import Origin
+from faas_connector.gateway.peek import peek
 
 # Requests up to this size go out in one write; larger ones in slices, as fast as the peer reads.
 _SLICE: Final = 128 * 1024
@@ -23,7 +24,8 @@ _READ: Final = 32 * 1024
 class Exchange(msgspec.Struct, eq=False, kw_only=True):
     """A request, and what becomes of it: a subclass says what its end is.
 
-    It is told its end once, from within the loop, and must raise nothing then.
+    It is told its end from within the loop, maybe when nobody waits for that any more, and must
+    raise nothing then.
     """
 
     head: bytes = b""
@@ -93,7 +95,7 @@ class Connection(asyncio.Protocol):
     )
 
     _transport: asyncio.Transport
-    _peek: select.poll
+    _peek: Callable[[], int]
 
     def __init__(
         self, owner: Owner, origin: Origin, parser: ResponseParser, read_timeout: float | None
@@ -119,8 +121,7 @@ class Connection(asyncio.Protocol):
         if hasattr(transport, "max_size"):
             # asyncio makes room for 256 KiB at each read, which costs more than all the rest.
             cast("Any", transport).max_size = _READ
-        self._peek = select.poll()
-        self._peek.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._peek = peek(transport.get_extra_info("socket").fileno())
 
     def send(self, exchange: Exchange, now: float) -> None:
         """Begin an exchange."""
@@ -183,8 +184,7 @@ class Connection(asyncio.Protocol):
 
     def _complete(self, exchange: Exchange, response: RawResponse) -> None:
         self.exchange = None
-        if not exchange.is_over:
-            exchange.answered(response)
+        exchange.answered(response)
         if (
             self._parser.keep_alive
             and self._unsent is None
@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
 
     def quiet(self) -> bool:
         """Whether nothing has come that the loop hasn't told yet, a hang-up included."""
-        return not self._peek.poll(0)
+        return not self._peek()
 
     def abandon(self) -> Exchange | None:
         """Close it; what it carried is no longer its business."""

@@ -43,20 +43,24 @@ _STALE_SECONDS: Final = 0.25
 _Opening = asyncio.Task[tuple[asyncio.Transport, Connection]]
 
 
-class _Awaited(Exchange, eq=False, gc=False):
-    """One whose end is awaited."""
+class Awaited(Exchange, eq=False, gc=False):
+    """One whose end is awaited: `send` it; where that is cancelled, `abandon` it."""
 
-    answer: asyncio.Future[RawResponse]
+    end: asyncio.Future[RawResponse | TransportError]
 
     @property
     def is_over(self) -> bool:
-        return self.answer.done()
+        """Whether it has its end, or whoever waited was cancelled."""
+        return self.end.done()
 
     def answered(self, answer: RawResponse) -> None:
-        self.answer.set_result(answer)
+        """Its answer is complete."""
+        if not self.end.done():
+            self.end.set_result(answer)
 
     def failed(self, error: TransportError) -> None:
-        self.answer.set_exception(error)
+        """There is none."""
+        self.end.set_result(error)
 
 
 class _Attempt(NamedTuple):
@@ -171,13 +175,16 @@ class Transport:
             ProtocolError: the answer is no HTTP/1.1.
             ResponseTooLargeError: the answer is over a limit.
         """
-        exchange = _Awaited(self._loop.create_future(), head=head, body=body, timeout=timeout)
+        exchange = Awaited(self._loop.create_future(), head=head, body=body, timeout=timeout)
         self.send(exchange)
         try:
-            return await exchange.answer
+            end = await exchange.end
         except asyncio.CancelledError:
             self.abandon(exchange)
             raise
+        if isinstance(end, TransportError):
+            raise end
+        return end
 
     def send(self, exchange: Exchange) -> None:
         """Do the same for who can't await: the exchange is told what `request` returns or raises.
@@ -251,7 +258,8 @@ class Transport:
 
     def _begin(self, connection: Connection, exchange: Exchange) -> None:
         now = monotonic()
-        self._start_clock(exchange, now)
+        if exchange.timeout is not None and exchange.deadline == inf:
+            exchange.deadline = now + exchange.timeout
         connection.send(exchange, now)
         if connection.deadline < self._alarm_at:
             self.watch(connection.deadline)

@@ -89,7 +89,7 @@ class _Pages:
         self._pulse = pulse
         self._take = take
         self._loop = asyncio.get_running_loop()
-        self._render: Render | None = None
+        self._render = _renderer()
 
     def __call__(self, request: Request, _peer: str) -> Reply | Coroutine[None, None, Reply]:
         path = request.target.partition("?")[0]
@@ -117,14 +117,8 @@ class _Pages:
         return _said(503, "\n".join(reasons)) if reasons else _said(200, "ok")
 
     async def _metrics(self) -> Reply:
-        if self._render is None:
-            try:
-                from faas_connector.observability.prometheus import (  # noqa: PLC0415  # an extra
-                    renderer,
-                )
-            except MissingExtraError as error:
-                return _said(501, str(error))
-            self._render = renderer()
+        if isinstance(self._render, Reply):
+            return self._render
         report = await self._report()
         if isinstance(report, Reply):
             return report
@@ -141,6 +135,18 @@ class _Pages:
                 return await asyncio.wrap_future(asked)
         except TimeoutError:
             return self._stuck() or _said(503, f"there was no report within {_PATIENCE:g} s")
+
+
+def _renderer() -> Render | Reply:
+    """What writes the metrics, or what is answered where that is not installed.
+
+    Not only when somebody asks: importing it takes as long as thousands of events.
+    """
+    try:
+        from faas_connector.observability.prometheus import renderer  # noqa: PLC0415  # an extra
+    except MissingExtraError as error:
+        return _said(501, str(error))
+    return renderer()
 
 
 def _said(status: int, text: str, *headers: tuple[str, str]) -> Reply:

@@ -259,7 +259,7 @@ async def test_an_attempt_that_succeeds_though_it_was_cancelled(peers, clients, 
 
     def cancel_then_take_in(connection, exchange):
         if exchange.body == b"1":
-            exchange.answer.cancel()
+            exchange.end.cancel()
         take_in(connection, exchange)
 
     transport._take_in = cancel_then_take_in

@@ -16,15 +16,13 @@ from faas_connector.contract import FunctionContract
 from faas_connector.errors import ConfigError
 from faas_connector.event import Event
 from faas_connector.options import Seconds, option, settings
-from faas_connector.schedules import zone_of
+from faas_connector.schedules import CRON_TOPICS, zone_of
 from faas_connector.source import Delivery, Guarantee, Once, Session, SourceTraits
 from faas_connector.sources.cron.agenda import Agenda, Firing, Job
 from faas_connector.sources.cron.schedule import Schedule, parse_all
 
 _log = logging.getLogger("faas_connector.source")
 
-TOPICS = ("cron-function", "com.openfaas.cron")
-"""Topics of functions whose annotation `schedule` is followed, as the existing connectors do."""
 # Seconds after which the clock and the functions are looked at again.
 _LOOK = 1.0
 # Firings of one job that wait for the one before; more are left out.
@@ -41,7 +39,7 @@ class Overlap(enum.Enum):
 
 def asked_of(function: FunctionContract) -> str | None:
     """The topic by which a function asks for its schedule to be followed."""
-    return next((each for each in TOPICS if each in function.topics), None)
+    return next((each for each in CRON_TOPICS if each in function.topics), None)
 
 
 @settings
@@ -96,7 +94,7 @@ class CronSource:
         if not scheduled and not self.schedules:
             yield (
                 "nothing is to fire: there are no schedules, and no function has the topic "
-                f"{TOPICS[0]} and an annotation schedule, for example '*/5 * * * *'"
+                f"{CRON_TOPICS[0]} and an annotation schedule, for example '*/5 * * * *'"
             )
         for each in scheduled:
             is_wrong = any(problem.key == "schedule" for problem in each.problems)  # told as such
