@@ -59,7 +59,7 @@ class Calling(Protocol):
 
 
 class Call(Exchange, eq=False):
-    """A first call that somebody is told the end of, instead of awaiting it."""
+    """A call that somebody is told the end of, instead of awaiting it."""
 
     by: Calling
     function: FunctionName
@@ -67,6 +67,8 @@ class Call(Exchange, eq=False):
     call_id: str
     counted: Counted
     told: Callable[[InvokerResponse], None]
+    number: int = 1
+    """Which call of this event and function it is."""
     begun: float = msgspec.field(default_factory=perf_counter)
     has_ended: bool = False
 
@@ -82,7 +84,9 @@ class Call(Exchange, eq=False):
 
     def _end(self, end: RawResponse | TransportError) -> None:
         self.has_ended = True
-        response = response_of(end, self.event, self.function, self.call_id, self.begun, 1)
+        response = response_of(
+            end, self.event, self.function, self.call_id, self.begun, self.number
+        )
         self.by.ended(self, response)
 
     def give_up(self) -> None:

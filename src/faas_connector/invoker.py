@@ -243,21 +243,28 @@ class Invoker:
         event: Event,
         call_id: str,
         told: Callable[[InvokerResponse], None],
+        *,
+        number: int = 1,
+        replay: bool = False,
     ) -> Call:
-        """Begin the first call of a delivery; as `call_admitted`, for who doesn't await it.
+        """Begin a call of a delivery; as `call_admitted`, for who doesn't await it.
 
         Args:
             function: whom to call.
             event: what to send.
             call_id: the same for all calls of this event and function.
             told: hears the response, after this has returned; it must raise nothing.
+            number: which call of them this is; 1 is the first.
+            replay: whether it is a dead letter's.
 
         Raises:
             ConfigError: the event can't be sent; nothing was called, and the limiter is not left.
         """
-        head, timeout, counted = self._delivery(function, event, call_id, 1, None)
+        head, timeout, counted = self._delivery(
+            function, event, call_id, number, None, replay=replay
+        )
         call = Call(
-            self, function, event, call_id, counted, told,
+            self, function, event, call_id, counted, told, number,
             head=_whole(head, event), body=event.data, timeout=timeout,
         )  # fmt: skip
         self._client.calls.send(call)

@@ -64,7 +64,7 @@ class Limiter:
             function: whose call it is.
             concurrency: calls of this function that may run at a time.
         """
-        if self._may_enter(function, concurrency):
+        if self.enter_now(function, concurrency):
             return None
         waiting: asyncio.Future[None] = self._loop.create_future()
         self._wait(function, concurrency, waiting)
@@ -72,10 +72,17 @@ class Limiter:
 
     def enter_later(self, function: FunctionName, concurrency: int, waiting: Waiting) -> None:
         """Like `enter`, but `waiting` is told in either case; now, if it is let in now."""
-        if self._may_enter(function, concurrency):
+        if self.enter_now(function, concurrency):
             waiting.set_result(None)
         else:
             self._wait(function, concurrency, waiting)
+
+    def enter_now(self, function: FunctionName, concurrency: int) -> bool:
+        """Whether you are let in, and must `leave`; who is not does not wait either."""
+        if self._free and self._has_room(function, concurrency):
+            self._let_in(function)
+            return True
+        return False
 
     def _wait(self, function: FunctionName, concurrency: int, waiting: Waiting) -> None:
         known = self._queues.get(function)
@@ -121,12 +128,6 @@ class Limiter:
             self.leave(function)
         else:
             waiting.cancel()
-
-    def _may_enter(self, function: FunctionName, concurrency: int) -> bool:
-        if self._free and self._has_room(function, concurrency):
-            self._let_in(function)
-            return True
-        return False
 
     def _has_room(self, function: FunctionName, concurrency: int) -> bool:
         return concurrency >= self._max or self._running.get(function, 0) < concurrency

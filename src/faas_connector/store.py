@@ -265,15 +265,16 @@ class Store(Protocol):
         """Make entries of functions DONE until then; of these nothing is kept but whose they were.
 
         An id that is not there is passed over. Other entries are put and removed with it, all or
-        none. Claims of those that are done with, or removed, stay.
+        none. Claims of all these end.
 
         Args:
             ids: of the entries that are done with.
             until: when they are forgotten; seconds since the epoch.
             puts: as `write` puts them; of other entries.
             removes: ids of yet others.
-            synced: False to return once it outlives this process, though not a power cut; it is on
-                disk when any later call of another method has returned.
+            synced: False to return once it outlives this process, though not a power cut: that may
+                undo the last 256 entries. It is on disk when a later call of another method that
+                writes has returned, but `claim`.
 
         Raises:
             StoreFullError: as `write`.

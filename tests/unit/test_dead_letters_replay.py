@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from faas_connector.dead_letters.caller import Called, Match
+from faas_connector.dead_letters.ledger import Ledger
 from faas_connector.dead_letters.replay import Replay
-from faas_connector.dead_letters.shelf import Fate, Ledger, Settled
+from faas_connector.dead_letters.shelf import Fate, Settled
 from faas_connector.dead_letters.store_shelf import StoreShelf
 from faas_connector.errors import StoreError
 from faas_connector.event import Event
@@ -22,7 +24,7 @@ AT_A_TIME = 4
 
 
 class Calls:
-    """Answers calls when it is told to, or at once."""
+    """Answers calls when it is told to, or at once; each takes a task."""
 
     max_in_flight = AT_A_TIME
 
@@ -34,10 +36,46 @@ class Calls:
     def matches(self, topic):
         return [Match(MAIL)] if topic == "orders" else []
 
-    async def call(self, function, event, *, call_id, number):
-        self.begun.append(int(event.data))
+    def begin(self, letter, told):
+        return None
+
+    async def call(self, letter):
+        self.begun.append(int(letter.event.data))
         await self.answers.wait()
         return Called(self.outcome)
+
+    def tell(self):
+        pass
+
+
+class Begun(Calls):
+    """The same without a task for each: those that were begun are answered together."""
+
+    def __init__(self, outcome=DELIVERED):
+        super().__init__(outcome)
+        self.running = {}
+        self.given_up = []
+
+    def begin(self, letter, told):
+        self.begun.append(int(letter.event.data))
+        self.running[letter] = told
+        if self.answers.is_set():
+            asyncio.get_running_loop().call_soon(self.answer)
+        return SimpleNamespace(give_up=lambda: self.given_up.append(int(letter.event.data)))
+
+    def answer(self):
+        running, self.running = self.running, {}
+        for told in running.values():
+            told(self.outcome)
+
+    def is_delivered(self, letter):
+        return letter.response.succeeded
+
+    async def call(self, letter):
+        return Called(letter.response)
+
+
+each_way = pytest.mark.parametrize("kind", [Calls, Begun], ids=["in tasks", "without"])
 
 
 class SlowStore(MemoryStore):
@@ -73,8 +111,9 @@ async def settle_down():
         await asyncio.sleep(0)
 
 
-async def test_never_more_are_called_and_not_written_than_may_be_in_flight():
-    store, calls = SlowStore(), Calls()
+@each_way
+async def test_never_more_are_called_and_not_written_than_may_be_in_flight(kind):
+    store, calls = SlowStore(), kind()
     await store.write(letters(200))
     run = asyncio.create_task(replay_of(store, calls).run())
     calls.answers.set()
@@ -90,8 +129,9 @@ async def test_never_more_are_called_and_not_written_than_may_be_in_flight():
     assert len(store.groups) < 150  # those that were answered meanwhile are written together
 
 
-async def test_an_ordered_one_waits_until_the_one_before_is_written():
-    store, calls = SlowStore(), Calls()
+@each_way
+async def test_an_ordered_one_waits_until_the_one_before_is_written(kind):
+    store, calls = SlowStore(), kind()
     await store.write(letters(3, ordered=True))
     run = asyncio.create_task(replay_of(store, calls).run())
     calls.answers.set()
@@ -102,8 +142,9 @@ async def test_an_ordered_one_waits_until_the_one_before_is_written():
     assert (await run).replayed == 3
 
 
-async def test_cancelled_it_writes_down_what_had_succeeded():
-    store, calls = SlowStore(), Calls()
+@each_way
+async def test_cancelled_it_writes_down_what_had_succeeded(kind):
+    store, calls = SlowStore(), kind()
     await store.write(letters(8))
     run = asyncio.create_task(replay_of(store, calls).run())
     calls.answers.set()
@@ -128,8 +169,9 @@ async def test_a_store_that_fails_ends_it_with_the_reason():
     assert len(calls.begun) == AT_A_TIME
 
 
-async def test_what_became_of_each_is_told():
-    store, calls = MemoryStore(), Calls(Outcome(Kind.FAILED, "500 no", 500))
+@each_way
+async def test_what_became_of_each_is_told(kind):
+    store, calls = MemoryStore(), kind(Outcome(Kind.FAILED, "500 no", 500))
     await store.write([*letters(3), Entry(state=State.DEAD, source="shop", event=None)])
     told = []
     calls.answers.set()
@@ -155,6 +197,78 @@ async def test_all_whose_claims_were_lost_are_passed_over():
     assert done.replayed == 10
 
 
+async def test_a_failing_one_keeps_its_key_s_order_and_its_place_in_the_store():
+    store, calls = MemoryStore(), Begun()
+    await store.write(letters(3, ordered=True))
+    run = asyncio.create_task(replay_of(store, calls).run())
+    for number, outcome in enumerate([DELIVERED, Outcome(Kind.FAILED, "500 no", 500), DELIVERED]):
+        await settle_down()
+        assert calls.begun == list(range(number + 1))
+        calls.outcome = outcome
+        calls.answer()
+    done = await run
+    assert (done.replayed, done.failed) == (2, 1)
+    assert [entry.what for entry in await store.select(Query())] == ["500 no"]
+
+
+async def test_what_takes_a_task_and_what_does_not_share_the_places():
+    class Mixed(Begun):
+        def begin(self, letter, told):
+            return None if int(letter.event.data) % 2 else super().begin(letter, told)
+
+        async def call(self, letter):
+            if letter.response is None:
+                return await Calls.call(self, letter)
+            return await super().call(letter)
+
+    store, calls = SlowStore(), Mixed()
+    await store.write(letters(40))
+    run = asyncio.create_task(replay_of(store, calls).run())
+    calls.answers.set()
+    written = 0
+    while written < 40:
+        calls.answer()
+        await settle_down()
+        assert len(calls.begun) <= written + AT_A_TIME
+        store.lets.release()
+        await settle_down()
+        written = sum(map(len, store.groups))
+    assert (await run).replayed == 40
+    assert sorted(calls.begun) == list(range(40))
+
+
+async def test_cancelled_it_gives_up_what_runs_and_repeats_just_that():
+    store, calls = MemoryStore(), Begun()
+    await store.write(letters(8))
+    run = asyncio.create_task(replay_of(store, calls).run())
+    await settle_down()
+    answered = list(calls.running)[:2]
+    for letter in answered:
+        calls.running.pop(letter)(DELIVERED)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert calls.given_up == [2, 3]
+    again = Begun()
+    again.answers.set()
+    assert (await replay_of(store, again).run()).replayed == 6
+    assert again.begun == [2, 3, 4, 5, 6, 7]
+
+
+async def test_a_stop_waits_for_what_runs_and_begins_nothing():
+    store, calls, stopping = MemoryStore(), Begun(), asyncio.Event()
+    await store.write(letters(8))
+    run = asyncio.create_task(replay_of(store, calls, stopping=stopping).run())
+    await settle_down()
+    stopping.set()
+    await settle_down()
+    assert not run.done()
+    calls.answer()
+    done = await run
+    assert (done.replayed, done.stopped) == (AT_A_TIME, True)
+    assert len(calls.begun) == AT_A_TIME
+
+
 # The ledger
 
 
@@ -165,26 +279,53 @@ async def test_what_comes_while_a_group_is_written_is_the_next_group():
         groups.append([each.entry.id for each in group])
         await lets.wait()
 
-    ledger = Ledger(write)
-    first = [ledger.add(settled(number)) for number in (1, 2)]
+    told = []
+    ledger = Ledger(write, lambda group: told.append(len(group)))
+    for number in (1, 2):
+        ledger.add(settled(number))
     await settle_down()
-    second = [ledger.add(settled(number)) for number in (3, 4)]
-    assert not any(each.done() for each in first)
+    for number in (3, 4, 5):
+        ledger.add(settled(number))
+    await settle_down()
+    assert groups == [[1, 2]]
+    assert not told
     lets.set()
-    await asyncio.gather(*first, *second)
-    assert groups == [[1, 2], [3, 4]]
     await ledger.close()
+    assert groups == [[1, 2], [3, 4, 5]]
+    assert told == [2, 3]
+
+
+async def test_a_group_waits_for_what_is_expected_though_not_for_long():
+    groups, expected = [], [2]
+
+    async def write(group):
+        groups.append([each.entry.id for each in group])
+
+    ledger = Ledger(write, lambda _: None, lambda: bool(expected))
+    ledger.add(settled(1))
+    await settle_down()
+    assert groups == []
+    expected.clear()
+    ledger.add(settled(2))
+    await settle_down()
+    assert groups == [[1, 2]]
+    expected.append(4)
+    ledger.add(settled(3))
+    await ledger.close()  # 4 does not come
+    assert groups == [[1, 2], [3]]
 
 
 async def test_a_failure_is_of_its_group_and_what_nobody_heard_is_raised_at_the_end():
     async def write(group):
         raise StoreError(f"not {group[0].entry.id}")
 
-    ledger = Ledger(write)
+    ledger = Ledger(write, lambda _: None)
+    ledger.add(settled(1))
+    await settle_down()
     with pytest.raises(StoreError, match="not 1"):
-        await ledger.add(settled(1))
+        ledger.check()
     await ledger.close()
-    ledger.add(settled(2)).cancel()
+    ledger.add(settled(2))
     with pytest.raises(StoreError, match="not 2"):
         await ledger.close()
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from faas_connector.call import Call
 from faas_connector.call_ids import stable_call_id
 from faas_connector.config import ControllerConfig
 from faas_connector.contract import Order
@@ -27,7 +28,9 @@ from faas_connector.outcome import (
     outcome_of,
     outcome_of_error,
 )
+from faas_connector.response import InvokerResponse
 from faas_connector.store import Entry
+from faas_connector.terms import Terms
 from faas_connector.topic_map import TopicMap
 
 # Looked up once: Python 3.11 takes its time over members of an Enum.
@@ -44,6 +47,22 @@ class Called(msgspec.Struct, frozen=True):
     """The answer's body."""
     calls: int = 1
     """Calls that were made: several where the gateway was down, none where it can't be sent."""
+
+
+class Letter(msgspec.Struct, eq=False, gc=False):
+    """A dead letter on its way to its function, once more."""
+
+    entry: Entry
+    function: FunctionName
+    event: Event
+    call_id: str
+    """The same for all calls of this event and function."""
+    calls: int = 0
+    """That were made in this replay."""
+    terms: Terms | None = None
+    """That held for the last of them."""
+    response: InvokerResponse | None = None
+    """To the last one."""
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -66,20 +85,29 @@ class Caller(Protocol):
         """The functions that ask for a topic now."""
         ...
 
-    async def call(
-        self, function: FunctionName, event: Event, *, call_id: str, number: int
-    ) -> Called:
-        """Call a function once; in an outage of the gateway wait, and call again.
+    def begin(self, letter: Letter, told: Callable[[InvokerResponse], None]) -> Call | None:
+        """Begin its call; None where that has to wait, or can't be sent: `call` sees to it.
 
         Args:
-            function: whom to call.
-            event: what to send.
-            call_id: the same for all calls of this event and function.
-            number: which call of them this is.
+            letter: whom to call, and what to send.
+            told: hears the response, after this has returned; it must raise nothing.
+        """
+        ...
+
+    def is_delivered(self, letter: Letter) -> bool:
+        """Whether its response is the end of it; else `call` has more to do."""
+        ...
+
+    async def call(self, letter: Letter) -> Called:
+        """Call its function once, unless `begin` has; in an outage of the gateway wait, and again.
 
         Raises:
             ConnectorError: no call can succeed; the replay ends.
         """
+        ...
+
+    def tell(self) -> None:
+        """Tell now what came of calls that have ended."""
         ...
 
 
@@ -143,42 +171,83 @@ class InvokerCaller:
         names = [contract.name for contract in self._map().match(topic)]
         return [Match(name, self._invoker.terms(name).order is Order.KEY) for name in names]
 
-    async def call(
-        self, function: FunctionName, event: Event, *, call_id: str, number: int
-    ) -> Called:
+    def begin(self, letter: Letter, told: Callable[[InvokerResponse], None]) -> Call | None:
+        """Begin it where the gate is open and the limiter has a place."""
+        invoker, function = self._invoker, letter.function
+        terms = invoker.terms(function)
+        if self._gate.is_closed or not invoker.limiter.enter_now(function, terms.concurrency):
+            return None
+        try:
+            call = invoker.begin_admitted(
+                function, letter.event, letter.call_id, told,
+                number=letter.entry.calls + 1, replay=True,
+            )  # fmt: skip
+        except ConfigError:
+            invoker.limiter.leave(function)
+            return None
+        letter.calls = 1
+        letter.terms = terms
+        return call
+
+    def is_delivered(self, letter: Letter) -> bool:
+        """Whether it was a success, and nobody is behind in hearing responses."""
+        response = letter.response
+        return response is not None and response.ok and self._invoker.held_back() is None
+
+    async def call(self, letter: Letter) -> Called:
         """Call until there is an answer that is no outage's."""
-        calls = 0
+        if (caught_up := self._invoker.held_back()) is not None and letter.calls:
+            await caught_up()
         while True:
-            if self._gate.is_closed:
-                await self._gate.opened()
-            terms = self._invoker.terms(function)
-            waiting = self._invoker.limiter.enter(function, terms.concurrency)
-            if waiting is not None:
-                await self._invoker.wait_for_turn(function, waiting)
-            try:
-                response = await self._invoker.call_admitted(
-                    function, event, call_id, number=number + calls, mode=terms.mode, replay=True
-                )
-            except ConfigError as error:
-                return Called(Outcome(Kind.REFUSED, str(error)), calls=calls)
-            calls += 1
-            if response.ok:
-                outcome = DELIVERED if terms.mode is _SYNC else ACCEPTED
-                return Called(outcome, response.body, calls)
-            if response.status is None:
-                outcome = outcome_of_error(response.error or ConnectorError("no answer"))
-            else:
-                outcome = outcome_of(
-                    terms.mode, response.status, response.headers, response.body,
-                    codes=terms.retry.codes, now=self._clock(),
-                )  # fmt: skip
+            if letter.response is None:
+                try:
+                    letter.response = await self._response(letter)
+                except ConfigError as error:
+                    return Called(Outcome(Kind.REFUSED, str(error)), calls=letter.calls)
+            outcome = self._outcome(letter, letter.response)
             if outcome.kind is Kind.NO_QUEUE:
                 raise ConnectorError(
-                    f"{function} is called asynchronously, but the gateway has no queue "
+                    f"{letter.function} is called asynchronously, but the gateway has no queue "
                     f"({outcome.what}); start the queue, or set faas-connector.mode to sync"
                 )
             if not outcome.may_be_outage or await self._gate.gateway_is_well():
-                return Called(outcome, response.body, calls)
+                return Called(outcome, letter.response.body, letter.calls)
+            letter.response = None
+
+    async def _response(self, letter: Letter) -> InvokerResponse:
+        """Call once, when that may be."""
+        invoker, function = self._invoker, letter.function
+        await self._gate.opened()
+        while True:
+            terms = letter.terms = invoker.terms(function)
+            waiting = invoker.limiter.enter(function, terms.concurrency)
+            if waiting is not None:
+                await invoker.wait_for_turn(function, waiting)
+            if not self._gate.is_closed:
+                break
+            invoker.limiter.leave(function)
+            await self._gate.opened()
+        number = letter.entry.calls + letter.calls + 1
+        response = await invoker.call_admitted(
+            function, letter.event, letter.call_id, number=number, mode=terms.mode, replay=True
+        )
+        letter.calls += 1
+        return response
+
+    def _outcome(self, letter: Letter, response: InvokerResponse) -> Outcome:
+        terms = letter.terms or self._invoker.terms(letter.function)
+        if response.ok:
+            return DELIVERED if terms.mode is _SYNC else ACCEPTED
+        if response.status is None:
+            return outcome_of_error(response.error or ConnectorError("no answer"))
+        return outcome_of(
+            terms.mode, response.status, response.headers, response.body,
+            codes=terms.retry.codes, now=self._clock(),
+        )  # fmt: skip
+
+    def tell(self) -> None:
+        """Tell it."""
+        self._invoker.tell()
 
 
 def call_id_of(entry: Entry, function: FunctionName) -> str:

@@ -5,28 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 import msgspec
 
-from faas_connector.dead_letters.caller import Called, Caller, call_id_of
-from faas_connector.dead_letters.shelf import Fate, Ledger, Settled, Shelf, Split
+from faas_connector.call import Call
+from faas_connector.dead_letters.caller import Called, Caller, Letter, call_id_of
+from faas_connector.dead_letters.feed import Feed
+from faas_connector.dead_letters.ledger import Ledger
+from faas_connector.dead_letters.shelf import Fate, Settled, Shelf
 from faas_connector.dead_letters.store_shelf import CLAIM_SECONDS
 from faas_connector.dead_letters.turns import Pace, Turns
 from faas_connector.errors import StoreError
 from faas_connector.outcome import Kind
+from faas_connector.response import InvokerResponse
 from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason
 
 _log = logging.getLogger("faas_connector.dead_letters")
 
-# Entries and bytes that are asked for at a time, and what is read ahead at most beside them.
-_PAGE = 64  # so that what became of others need not wait long for the same thread
-_PAGE_BYTES = 8 * 1024 * 1024
-_AHEAD = 768
-
 # Looked up once: Python 3.11 takes its time over members of an Enum.
-_REPLAYED, _FAILED, _LEFT = Fate.REPLAYED, Fate.FAILED, Fate.LEFT
+_REPLAYED, _FAILED = Fate.REPLAYED, Fate.FAILED
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -83,13 +84,17 @@ class Replay:
         self._pace = None if rate is None else Pace(rate)
         self._on_progress = on_progress
         self._clock = clock
-        self._ledger = Ledger(self._write)
         self._turns = Turns()
-        self._turn = asyncio.Lock()
         self._news = asyncio.Event()
-        self._room = asyncio.Event()
+        self._feed = Feed(
+            caller, shelf, self._turns, leave=self._write, added=self._news.set, clock=clock
+        )
+        self._ledger = Ledger(self._write, self._written, lambda: bool(self._begun))
         self._stopping = stopping or asyncio.Event()
-        self._all_taken = False
+        # Each call takes a place until what became of it is written: no more can be repeated.
+        self._places = self._free = caller.max_in_flight
+        self._begun = dict[Letter, Call]()
+        self._unusual = deque[Letter]()
         self._replayed = self._failed = self._left = 0
 
     async def run(self) -> Replayed:
@@ -103,16 +108,16 @@ class Replay:
             ConnectorError: no call can succeed.
         """
         try:
-            async with asyncio.TaskGroup() as helpers:
-                helpers.create_task(self._feed(), name="dead letters")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._feed.run(), name="dead letters")
                 helping = [
-                    helpers.create_task(self._keep(), name="dead letters' claims"),
-                    helpers.create_task(self._heed_stopping(), name="stop of the replay"),
+                    tasks.create_task(self._keep(), name="dead letters' claims"),
+                    tasks.create_task(self._heed_stopping(), name="stop of the replay"),
                 ]
-                async with asyncio.TaskGroup() as workers:
-                    for number in range(self._caller.max_in_flight):
-                        workers.create_task(self._work(), name=f"replay {number}")
-                self._room.set()
+                try:
+                    await self._send_all(tasks)
+                finally:
+                    self._give_up()
                 for task in helping:
                     task.cancel()
         except BaseExceptionGroup as group:
@@ -120,6 +125,13 @@ class Replay:
         finally:
             await self._end()
         return Replayed(self._replayed, self._failed, self._left, stopped=self._stopping.is_set())
+
+    def _give_up(self) -> None:
+        """End the calls that were begun."""
+        self._caller.tell()  # what came of those that have ended counts
+        begun, self._begun = self._begun, {}
+        for call in begun.values():
+            call.give_up()
 
     async def _end(self) -> None:
         try:
@@ -131,129 +143,79 @@ class Replay:
         except StoreError:
             _log.warning("dead letters stay taken for %.0f s", CLAIM_SECONDS, exc_info=True)
 
-    async def _feed(self) -> None:
-        """Keep some entries ready."""
-        while not self._stopping.is_set():
-            found = await self._shelf.take(_PAGE, _PAGE_BYTES)
-            if not found:
-                break
-            await self._admit(found)
-            self._news.set()
-            self._room.clear()
-            if not self._has_room() and not self._stopping.is_set():
-                await self._room.wait()
-        self._all_taken = True
-        self._news.set()
-
-    def _has_room(self) -> bool:
-        """Whether few enough wait for more to be read."""
-        return self._turns.count <= _AHEAD and self._turns.bytes <= _PAGE_BYTES
-
-    async def _admit(self, found: Sequence[Entry]) -> None:
-        """Line up what can be replayed, in order."""
-        left = dict[int, asyncio.Future[None]]()
-        split = list[Split]()
-        for entry in found:
-            if why := self._obstacle(entry):
-                left[entry.id] = self._ledger.add(Settled(entry, _LEFT, why))
-            elif entry.function is None:
-                split.append((entry, self._parts(entry)))
-        parts = iter(await self._shelf.split(split) if split else ())
-        for entry in found:
-            if entry.id in left:
-                continue
-            for each in next(parts) if entry.function is None else (entry,):
-                self._turns.add(each)
-        for written in left.values():
-            await written
-
-    def _obstacle(self, entry: Entry) -> str:
-        """Why an entry can't be replayed; empty where it can."""
-        event, function = entry.event, entry.function
-        if event is not None and function is not None:
-            return ""
-        if event is None or entry.reason is Reason.UNREADABLE:
-            why = entry.damage or entry.what
-            return f"no event can be made of it{f': {why}' if why else ''}"
-        if not self._caller.matches(event.topic):
-            return f"no function asks for {event.topic!r}"
-        return ""
-
-    def _parts(self, entry: Entry) -> list[Entry]:
-        event = entry.event
-        if event is None:
-            return []
-        return [
-            msgspec.structs.replace(
-                entry,
-                id=0,
-                function=match.function,
-                call_id=call_id_of(entry, match.function),
-                ordered=match.ordered and event.key is not None,
-                last=self._clock(),
-            )
-            for match in self._caller.matches(event.topic)
-        ]
-
     async def _heed_stopping(self) -> None:
         await self._stopping.wait()
+        self._feed.end()
         self._news.set()
-        self._room.set()
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(CLAIM_SECONDS / 3)
             await self._shelf.renew()
 
-    async def _work(self) -> None:
-        """Call for one after another, each once what became of the one before is written.
+    async def _send_all(self, tasks: asyncio.TaskGroup) -> None:
+        """Send as many at a time as there are places, until what became of all is written."""
+        while True:
+            self._ledger.check()
+            while self._unusual:
+                letter = self._unusual.popleft()
+                tasks.create_task(self._call(letter), name=f"replay of {letter.entry.id}")
+            if self._free and self._turns.ready and not self._stopping.is_set():
+                if self._pace is None or await self._pace.wait(self._stopping):
+                    self._begin()
+                continue
+            if self._free == self._places and self._is_over():
+                return
+            if self._free:
+                self._feed.look()
+            self._news.clear()
+            await self._news.wait()
 
-        So that never more are called and not written yet than calls may be in flight.
-        """
-        turns, shelf, caller, ledger = self._turns, self._shelf, self._caller, self._ledger
-        while (entry := self._at_once() or await self._next()) is not None:
-            try:
-                if not shelf.holds(entry):
-                    continue
-                event, function = entry.event, entry.function
-                assert event is not None  # noqa: S101  # `_admit` has seen to both
-                assert function is not None  # noqa: S101
-                call_id = call_id_of(entry, function)
-                number = entry.calls + 1
-                called = await caller.call(function, event, call_id=call_id, number=number)
-                await ledger.add(settled(entry, call_id, called, self._clock))
-            finally:
-                if entry.ordered:
-                    turns.done(entry)
-                    self._news.set()
+    def _is_over(self) -> bool:
+        """Whether there is no more to begin."""
+        return self._stopping.is_set() or (self._feed.is_over and not self._turns.count)
 
-    def _at_once(self) -> Entry | None:
-        """The next entry, where it may begin without waiting."""
-        if self._pace is None and not self._stopping.is_set():
-            return self._turns.take()
-        return None
+    def _begin(self) -> None:
+        """Begin with the next; without a rate, with as many as there are places for."""
+        while self._free and (entry := self._turns.take()) is not None:
+            if self._shelf.holds(entry):
+                self._begin_with(entry)
+            else:
+                self._turns.done(entry)
+            if self._pace is not None:
+                break
 
-    async def _next(self) -> Entry | None:
-        """The next entry to begin with; None where there is none, and will be none."""
-        async with self._turn:
-            while not self._stopping.is_set():
-                if self._turns.ready:
-                    if self._pace is not None and not await self._pace.wait(self._stopping):
-                        return None
-                    return self._turns.take()
-                if self._all_taken and not self._turns.count:
-                    return None
-                if self._has_room():
-                    self._room.set()
-                self._news.clear()
-                await self._news.wait()
-        return None
+    def _begin_with(self, entry: Entry) -> None:
+        event, function = entry.event, entry.function
+        assert event is not None  # noqa: S101  # the feed has seen to both
+        assert function is not None  # noqa: S101
+        self._free -= 1
+        letter = Letter(entry, function, event, call_id_of(entry, function))
+        call = self._caller.begin(letter, partial(self._hear, letter))
+        if call is None:
+            self._unusual.append(letter)
+        else:
+            self._begun[letter] = call
+
+    def _hear(self, letter: Letter, response: InvokerResponse) -> None:
+        """Its call, which was begun, has ended."""
+        del self._begun[letter]
+        letter.response = response
+        if self._caller.is_delivered(letter):
+            self._ledger.add(Settled(letter.entry, _REPLAYED))
+        else:
+            self._unusual.append(letter)
+            self._news.set()
+
+    async def _call(self, letter: Letter) -> None:
+        """Do what takes waiting."""
+        called = await self._caller.call(letter)
+        self._ledger.add(settled(letter.entry, letter.call_id, called, self._clock))
 
     async def _write(self, group: Sequence[Settled]) -> None:
         """Write down what became of entries, then tell it."""
+        self._feed.look()
         await self._shelf.settle(group)
-        if self._has_room():
-            self._room.set()
         for each in group:
             if each.fate is _REPLAYED:
                 self._replayed += 1
@@ -267,6 +229,14 @@ class Replay:
                         each.entry, each.fate, each.what, self._replayed, self._failed, self._left
                     )
                 )
+
+    def _written(self, group: Sequence[Settled]) -> None:
+        """Others have their places, and their turns."""
+        self._free += len(group)
+        for each in group:
+            if each.entry.ordered:
+                self._turns.done(each.entry)
+        self._news.set()
 
 
 def settled(entry: Entry, call_id: str, called: Called, clock: Callable[[], float]) -> Settled:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -26,7 +25,7 @@ class Fate(enum.Enum):
     """It can't be replayed now, and stays as it was."""
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """What became of a dead letter, to be written down."""
 
     entry: Entry
@@ -70,71 +69,3 @@ class Shelf(Protocol):
     async def give_back(self) -> None:
         """Give back what was taken and isn't settled; what was settled is on disk afterwards."""
         ...
-
-
-class _Group:
-    """What is written together."""
-
-    __slots__ = ("settled", "written")
-
-    def __init__(self) -> None:
-        self.settled: list[Settled] = []
-        self.written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def end(self, error: Exception | None) -> bool:
-        """Tell those who wait; whether there is anybody."""
-        if self.written.done():
-            return False  # they were cancelled
-        if error is None:
-            self.written.set_result(None)
-        else:
-            self.written.set_exception(error)
-        return True
-
-
-class Ledger:
-    """Writes down what became of dead letters: what comes while a group is written is the next."""
-
-    def __init__(self, write: Callable[[Sequence[Settled]], Awaitable[None]]) -> None:
-        """Prepare.
-
-        Args:
-            write: writes down a group, all or none.
-        """
-        self._write = write
-        self._group: _Group | None = None
-        # It goes on when those who wait are cancelled: what succeeded must not be lost.
-        self._writer: asyncio.Task[None] | None = None
-        self._unheard: Exception | None = None
-
-    def add(self, settled: Settled) -> asyncio.Future[None]:
-        """Write it down; what is returned is done once it is written, or can't be (StoreError)."""
-        if self._group is None:
-            self._group = _Group()
-            if self._writer is None:
-                self._writer = asyncio.create_task(self._write_all(), name="ledger")
-        self._group.settled.append(settled)
-        return self._group.written
-
-    async def _write_all(self) -> None:
-        while (group := self._group) is not None:
-            self._group = None
-            error = None
-            try:
-                await self._write(group.settled)
-            except Exception as failure:  # whatever it is, those who wait must hear
-                error = failure
-            if not group.end(error):
-                self._unheard = error or self._unheard
-        self._writer = None
-
-    async def close(self) -> None:
-        """Wait until all is written.
-
-        Raises:
-            StoreError: some of it isn't, and nobody waited for it.
-        """
-        if self._writer is not None:
-            await asyncio.wait([self._writer])
-        if self._unheard is not None:
-            raise self._unheard

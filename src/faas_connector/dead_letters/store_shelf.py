@@ -15,8 +15,6 @@ CLAIM_SECONDS = 60.0
 """How long a replay that was killed keeps others from what it had taken."""
 # Looked up once: Python 3.11 takes its time over members of an Enum.
 _REPLAYED, _FAILED = Fate.REPLAYED, Fate.FAILED
-# Entries; they are few, so that a power cut undoes little, and many, so that a sync costs little.
-_MOST_UNSYNCED = 256
 
 
 class StoreShelf:
@@ -42,7 +40,6 @@ class StoreShelf:
         self._wanted = query.limit
         self._taken = taken
         self._held = set[int]()
-        self._settled = list[int]()
         self._clock = clock
         self._begun = clock()
 
@@ -93,22 +90,14 @@ class StoreShelf:
                 failed.append(entry)
             else:
                 left.append(entry.id)
+        if left:
+            await self._store.release(left)
         if verdicts or failed or removes:
             due = self._clock() + VERDICT_SECONDS
             await self._store.finish(
                 verdicts, until=due, puts=failed, removes=removes, synced=False
             )
-            self._settled += [*verdicts, *removes, *(entry.id for entry in failed)]
-        if left:
-            await self._store.release(left)
         self._let_go([each.entry.id for each in settled])
-        if len(self._settled) >= _MOST_UNSYNCED:
-            await self._release_settled()
-
-    async def _release_settled(self) -> None:
-        """End the claims of what is settled, which brings to the disk what became of it, too."""
-        settled, self._settled = self._settled, []
-        await self._store.release(settled)
 
     def holds(self, entry: Entry) -> bool:
         """Whether our claim has not run out."""
@@ -124,11 +113,10 @@ class StoreShelf:
             self._taken -= lost
 
     async def give_back(self) -> None:
-        """Release what we have."""
+        """Release what we have, which brings to the disk what became of the others, too."""
         held, self._held = self._held, set[int]()
         self._taken -= held
-        self._settled += held
-        await self._release_settled()
+        await self._store.release(held)
 
     async def _claim(self, query: Query) -> list[Entry]:
         return await self._store.claim(query, seconds=CLAIM_SECONDS)

@@ -36,9 +36,9 @@ class Turns:
         self._behind: dict[_Chain, deque[_Place]] = {}
 
     @property
-    def ready(self) -> bool:
-        """Whether it is the turn of any."""
-        return bool(self._first or self._followers)
+    def ready(self) -> int:
+        """Of how many it is the turn."""
+        return len(self._first) + len(self._followers)
 
     def add(self, entry: Entry) -> None:
         """Put an entry at the end."""

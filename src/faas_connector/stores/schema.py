@@ -174,6 +174,12 @@ def touch(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
+def checkpoint(connection: sqlite3.Connection) -> bool:
+    """Bring all that was committed to the disk, and into the file; whether all of it is there."""
+    busy, found, done = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return not busy and found == done
+
+
 def migrate(path: Path, version: int) -> None:
     """Bring an older database up to date."""
     with contextlib.closing(open_database(path, 5.0)) as connection:

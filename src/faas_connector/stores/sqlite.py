@@ -289,6 +289,7 @@ class SqliteStore:
             if rows or removes:
                 self._write(connection, rows, removes)
             if ids:
+                _unclaim(connection, ids)
                 if self._journal_bytes:
                     self._journal_bytes -= _journal_size(connection, ids)
                     journalled = packs.find(connection, ids)
@@ -298,7 +299,8 @@ class SqliteStore:
                 connection.execute(_FINISH, (until, asked))
                 self._has_verdicts = True
 
-        await self._do(finish if synced else Unsynced(finish))
+        count = len(ids) + len(puts) + len(removes)
+        await self._do(finish if synced else Unsynced(finish, count))
 
     async def forget(self, now: float) -> int:
         """Remove the DONE entries whose time is over; how many there were."""
@@ -424,14 +426,13 @@ class SqliteStore:
 
         def take(connection: sqlite3.Connection) -> list[Entry]:
             connection.execute("DELETE FROM claims WHERE until <= ?", (now,))
-            rows = _each(
-                connection,
-                f"{where} AND id NOT IN ({_OTHERS}) ORDER BY id LIMIT ?",
-                (*values, self._owner, limit),
+            others = {each for (each,) in connection.execute(_OTHERS, (self._owner,))}
+            free, but = (
+                (f"{where} AND id NOT IN {_IDS}", [_list(others)]) if others else (where, [])
             )
+            rows = _each(connection, f"{free} ORDER BY id LIMIT ?", (*values, *but, limit))
             found = within(rows, max_bytes)
             if query.state is State.JOURNAL:
-                others = {each for (each,) in connection.execute(_OTHERS, (self._owner,))}
                 found = within(_with_packed(connection, query, found, but=others), max_bytes)
             ids = _list(entry.id for entry in found)
             connection.execute(_CLAIM, (self._owner, now + seconds, ids))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import stat
 import sys
@@ -709,17 +710,53 @@ async def test_a_claimed_entry_is_nobody_elses(tmp_path):
         assert ids(await other.claim(Query(), seconds=60)) == numbers
 
 
-async def test_what_is_finished_stays_claimed_and_what_ran_out_is_swept(tmp_path):
+async def test_claims_end_with_what_is_finished_and_what_ran_out_is_swept(tmp_path):
     async with (
         SqliteStore(tmp_path / "state") as store,
         SqliteStore(tmp_path / "state", lock_wait=None) as other,
     ):
-        done, kept = await store.write([FULL, FULL])
-        await store.claim(Query(), seconds=0.0)
+        done, ran_out, kept = await store.write([FULL, FULL, FULL])
+        await store.claim(Query(limit=1), seconds=60)
         await store.finish([done], until=9.0, synced=False)
-        assert ids(await other.claim(Query(), seconds=60)) == [kept]
+        await store.claim(Query(), seconds=0.0)
+        assert ids(await other.claim(Query(after_id=ran_out), seconds=60)) == [kept]
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT id FROM claims").fetchall() == [(kept,)]
+
+
+async def test_of_what_need_not_be_on_disk_at_once_not_much_is_behind(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        numbers = await store.write([FULL] * 300)
+        await store.finish(numbers[:200], until=9.0, synced=False)
+        assert on_disk(store, tmp_path) == 0
+        await store.finish(numbers[200:], until=9.0, synced=False)
+        await store.known("none", "none")  # what the thread does behind is over
+        assert on_disk(store, tmp_path) == 300
+
+
+async def test_what_can_not_be_brought_to_the_disk_behind_is_with_the_next(tmp_path, monkeypatch):
+    synced, set_synced = [], schema.set_synced
+
+    def spy(connection, *, is_synced):
+        synced.append(is_synced)
+        set_synced(connection, is_synced=is_synced)
+
+    monkeypatch.setattr(schema, "set_synced", spy)
+    async with SqliteStore(tmp_path / "state") as store:
+        numbers = await store.write([FULL] * 301)
+        with closing(sqlite3.connect(store.path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM entries").fetchone()
+            await store.finish(numbers[:300], until=9.0, synced=False)
+            await store.finish(numbers[300:], until=9.0, synced=False)
+    assert synced == [True, False, True]
+
+
+def on_disk(store, tmp_path):
+    """How many verdicts stand in the file itself, whatever its log holds."""
+    alone = shutil.copy(store.path, tmp_path / "alone.db")
+    with closing(sqlite3.connect(f"file:{alone}?immutable=1", uri=True)) as connection:
+        return connection.execute("SELECT count(*) FROM entries WHERE state = 3").fetchone()[0]
 
 
 async def test_a_newer_version_is_left_as_it_is(tmp_path):

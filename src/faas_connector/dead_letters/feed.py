@@ -1,0 +1,123 @@
+"""Reads dead letters as they are needed, and lines them up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from faas_connector.dead_letters.caller import Caller, call_id_of
+from faas_connector.dead_letters.shelf import Fate, Settled, Shelf, Split
+from faas_connector.dead_letters.turns import Turns
+from faas_connector.store import Entry, Reason
+
+# Entries and bytes that are asked for at a time, and entries that wait for others at most.
+_PAGE = 64  # so that what became of others need not wait long for the same thread
+_PAGE_BYTES = 8 * 1024 * 1024
+_MOST_WAITING = 768
+
+
+class Feed:
+    """Takes dead letters from the shelf, and lines up what can be replayed.
+
+    Few are taken ahead: whoever takes them keeps them from others.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        shelf: Shelf,
+        turns: Turns,
+        *,
+        leave: Callable[[Sequence[Settled]], Awaitable[None]],
+        added: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            caller: knows who asks for a topic.
+            shelf: where they are.
+            turns: lines them up.
+            leave: writes down which can't be replayed.
+            added: is told when there is something new, or when there is no more.
+            clock: seconds since the epoch.
+        """
+        self.is_over = False
+        """Whether there are no more."""
+        self._caller = caller
+        self._shelf = shelf
+        self._turns = turns
+        self._leave = leave
+        self._added = added
+        self._clock = clock
+        self._page = max(_PAGE, caller.max_in_flight)
+        self._wanted = asyncio.Event()
+        self._has_ended = False
+
+    async def run(self) -> None:
+        """Take a page whenever `look` finds that few are left, until there are no more."""
+        while not self._has_ended and (found := await self._shelf.take(self._page, _PAGE_BYTES)):
+            await self._line_up(found)
+            self._wanted.clear()
+            self._added()
+            await self._wanted.wait()
+        self.is_over = True
+        self._added()
+
+    def look(self) -> None:
+        """Take more if few are left."""
+        turns = self._turns
+        if turns.ready < self._page and turns.count <= _MOST_WAITING and turns.bytes <= _PAGE_BYTES:
+            self._wanted.set()
+
+    def end(self) -> None:
+        """Take no more."""
+        self._has_ended = True
+        self._wanted.set()
+
+    async def _line_up(self, found: Sequence[Entry]) -> None:
+        left, split = list[Settled](), list[Split]()
+        able = list[Entry]()
+        for entry in found:
+            if why := self._obstacle(entry):
+                left.append(Settled(entry, Fate.LEFT, why))
+                continue
+            able.append(entry)
+            if entry.function is None:
+                split.append((entry, self._parts(entry)))
+        parts = iter(await self._shelf.split(split) if split else ())
+        for entry in able:
+            for each in next(parts) if entry.function is None else (entry,):
+                self._turns.add(each)
+        if left:
+            await self._leave(left)
+
+    def _obstacle(self, entry: Entry) -> str:
+        """Why an entry can't be replayed; empty where it can."""
+        event, function = entry.event, entry.function
+        if event is not None and function is not None:
+            return ""
+        if event is None or entry.reason is Reason.UNREADABLE:
+            why = entry.damage or entry.what
+            return f"no event can be made of it{f': {why}' if why else ''}"
+        if not self._caller.matches(event.topic):
+            return f"no function asks for {event.topic!r}"
+        return ""
+
+    def _parts(self, entry: Entry) -> list[Entry]:
+        event = entry.event
+        if event is None:
+            return []
+        return [
+            msgspec.structs.replace(
+                entry,
+                id=0,
+                function=match.function,
+                call_id=call_id_of(entry, match.function),
+                ordered=match.ordered and event.key is not None,
+                last=self._clock(),
+            )
+            for match in self._caller.matches(event.topic)
+        ]
