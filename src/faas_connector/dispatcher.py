@@ -83,6 +83,7 @@ class Dispatcher:
         self._start = tasks.start
         self._new = Grouping(tasks, self._journal_all, "journal")
         self._done = Grouping(tasks, self._end_all, "end of journalled events")
+        self._acked = Grouping(tasks, self._acknowledge_all, "acknowledgements")
         self._carrier = Carrier(
             invoker, pursuit, self.keeping, self.settler,
             call_id=self._call_id, settle=self._settle, acknowledge=self._acknowledge,
@@ -280,12 +281,17 @@ class Dispatcher:
     def _acknowledge(self, tracked: Tracked) -> None:
         if tracked.entry_id:
             self._done.add(tracked)
+        elif tracked.intake.traits.confirms_acks:
+            self._start(tracked, self._acknowledge_all([tracked]))
         else:
-            self._start(tracked, self._acknowledged(tracked))
+            self._acked.add(tracked)
 
-    async def _acknowledged(self, tracked: Tracked) -> None:
-        tracked.turn = None
-        await self.settler.acknowledge(tracked)
+    async def _acknowledge_all(self, events: list[Tracked]) -> None:
+        """One after another."""
+        for tracked in events:
+            tracked.turn = None
+        for tracked in events:
+            await self.settler.acknowledge(tracked)
 
     async def _end_all(self, events: list[Tracked]) -> None:
         """Their entries are done with."""

@@ -59,6 +59,9 @@ class SourceTraits:
     """What happens while nothing more may be read."""
     ordered: bool = False
     """Whether events of one key come in order."""
+    confirms_acks: bool = True
+    """Whether `ack` waits for the broker's answer. Where it only sends, all that may be
+    acknowledged at a time is, one after another."""
     delays_nacks: bool = False
     """Whether the broker itself can hold an event back after a `nack`."""
     extends: bool = False

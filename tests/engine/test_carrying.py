@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from faas_connector.config import Limits, Timeouts
+from faas_connector.errors import SourceError
 from faas_connector.invoker import Invoker
 from faas_connector.source import Guarantee, Settling, SourceTraits
 from faas_connector.store import State
+from faas_connector.testing.memory_broker import MemoryDelivery
 from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import FAILING, OK, Answer, always
@@ -184,6 +186,36 @@ def test_an_answer_that_has_come_counts_though_its_run_is_given_up_before_it_is_
             assert [task.done() for task in handing_back] == [True]
             assert [event.data for event in source.acked] == [b"1"]
             assert len(source.deliveries) == 1
+        world.check_once()
+
+    run(main())
+
+
+@pytest.mark.parametrize("confirms", [True, False])
+def test_acknowledgements_that_are_only_sent_share_a_task(
+    confirms, monkeypatch, tasks_of_deliveries
+):
+    async def main() -> None:
+        monkeypatch.setattr(MemoryDelivery, "ack_nowait", lambda _: False)
+        ack = MemoryDelivery.ack
+
+        async def ack_but_one(delivery):
+            if delivery.event.data == b"7" and not delivery.redelivered:
+                raise SourceError("nobody hears it")
+            await ack(delivery)
+
+        monkeypatch.setattr(MemoryDelivery, "ack", ack_but_one)
+        traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, confirms_acks=confirms)
+        world = World([function("a")], [source := MemorySource(traits=traits)])
+        async with world.running():
+            for number in range(50):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: len(source.acked) == 49)
+        assert len(tasks_of_deliveries) == (50 if confirms else 0)
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
         world.check_once()
 
     run(main())

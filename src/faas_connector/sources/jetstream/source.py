@@ -71,7 +71,8 @@ class JetStreamSource(NatsSettings):
     """The JetStream domain, where the stream is not in the server's own."""
 
     traits = SourceTraits(
-        guarantee=Guarantee.AT_LEAST_ONCE, delays_nacks=True, extends=True, replicas_share=True,
+        guarantee=Guarantee.AT_LEAST_ONCE, confirms_acks=False, delays_nacks=True, extends=True,
+        replicas_share=True,
         connector="faas-connector/jetstream-connector",
     )  # fmt: skip
 

@@ -36,6 +36,7 @@ class RabbitMqSource(RabbitMqSettings):
         """What it can do."""
         return SourceTraits(
             guarantee=Guarantee.AT_LEAST_ONCE,
+            confirms_acks=False,
             replicas_share=True,
             keeps_dead_letters=bool(self.dead_letter_exchange),
             deadline=self.consumer_timeout,
