@@ -81,9 +81,9 @@ class Dispatcher:
         self.leaving = Leaving(keeper, self.keeping, self.settler, gate, clock)
         tasks = Tasks(self._ended)
         self._start = tasks.start
-        self._new = Grouping(tasks, self._journal_all, "journal")
-        self._done = Grouping(tasks, self._end_all, "end of journalled events")
-        self._acked = Grouping(tasks, self._acknowledge_all, "acknowledgements")
+        self._journalling = Grouping(tasks, self._journal_all, "journal")
+        self._ending = Grouping(tasks, self._end_all, "end of journalled events")
+        self._acknowledging = Grouping(tasks, self._acknowledge_all, "acknowledgements")
         self._carrier = Carrier(
             invoker, pursuit, self.keeping, self.settler,
             call_id=self._call_id, settle=self._settle, acknowledge=self._acknowledge,
@@ -139,7 +139,7 @@ class Dispatcher:
             return
         self._match(tracked)
         if intake.traits.journal and key is None and delivery.once is None and not delivery.damage:
-            self._new.add(tracked)
+            self._journalling.add(tracked)
         elif self._is_plain(tracked):
             self._carry(tracked)
         else:
@@ -280,11 +280,11 @@ class Dispatcher:
 
     def _acknowledge(self, tracked: Tracked) -> None:
         if tracked.entry_id:
-            self._done.add(tracked)
+            self._ending.add(tracked)
         elif tracked.intake.traits.confirms_acks:
             self._start(tracked, self._acknowledge_all([tracked]))
         else:
-            self._acked.add(tracked)
+            self._acknowledging.add(tracked)
 
     async def _acknowledge_all(self, events: list[Tracked]) -> None:
         """One after another."""

@@ -157,9 +157,16 @@ class Settler:
 
     def accept_nowait(self, tracked: Tracked) -> bool:
         """Do what `accept` does, if that takes no waiting; where this is false, it is to follow."""
-        tracked.is_told = tracked.delivery.ack_nowait()
-        self.acked += tracked.is_told
-        return tracked.is_told
+        try:
+            is_acked = tracked.delivery.ack_nowait()
+        except Exception as error:
+            self.unacked.add([tracked], error)
+        else:
+            if not is_acked:
+                return False
+            self.acked += 1
+        tracked.is_told = True
+        return True
 
     async def accept(self, tracked: Tracked) -> None:
         """It is in the journal, and delivered from there, whether its broker can be told or not."""

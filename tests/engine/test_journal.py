@@ -8,9 +8,11 @@ from collections import Counter
 import pytest
 
 from faas_connector.config import Timeouts
+from faas_connector.errors import SourceError
 from faas_connector.journal import Journal
 from faas_connector.source import Guarantee, SourceTraits
 from faas_connector.store import State
+from faas_connector.testing.memory_broker import MemoryDelivery
 from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import FAILING, OK, Answer, always
@@ -140,6 +142,26 @@ def test_a_stop_while_it_is_removed_repeats_nothing():
         assert world.waiting() == []
         async with world.running():
             await world.quiet()
+        world.check_once()
+
+    run(main())
+
+
+def test_what_is_journalled_is_delivered_though_its_source_fails_to_hear_of_it(monkeypatch):
+    async def main() -> None:
+        def fail(_delivery):
+            raise SourceError("nobody is there to hear it")
+
+        monkeypatch.setattr(MemoryDelivery, "ack_nowait", fail)
+        once = SourceTraits(guarantee=Guarantee.AT_MOST_ONCE, journal=True)
+        source = MemorySource(traits=once, gives_positions=False)
+        world = World([function("a")], [source])
+        async with world.running():
+            for number in range(5):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: len(world.gateway.successes()) == 5)
+            await world.quiet()
+        world.check_complete()
         world.check_once()
 
     run(main())
