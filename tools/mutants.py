@@ -80,6 +80,10 @@ MUTANTS = (
         "pass",
     ),
     Mutant(
+        "a stop forgets what waits behind an acknowledgement that hangs", "settling.py",
+        "await self._come_again(events[done:])", "pass",
+    ),
+    Mutant(
         "the entries of what is done with stay", "dispatcher.py",
         "await self.settler.end(events)", "pass",
     ),

@@ -281,17 +281,15 @@ class Dispatcher:
     def _acknowledge(self, tracked: Tracked) -> None:
         if tracked.entry_id:
             self._ending.add(tracked)
-        elif tracked.intake.traits.confirms_acks:
+        elif tracked.intake.traits.confirms_acks or tracked.line is not None:
             self._start(tracked, self._acknowledge_all([tracked]))
         else:
             self._acknowledging.add(tracked)
 
     async def _acknowledge_all(self, events: list[Tracked]) -> None:
-        """One after another."""
         for tracked in events:
             tracked.turn = None
-        for tracked in events:
-            await self.settler.acknowledge(tracked)
+        await self.settler.acknowledge_all(events)
 
     async def _end_all(self, events: list[Tracked]) -> None:
         """Their entries are done with."""

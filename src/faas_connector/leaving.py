@@ -112,7 +112,7 @@ class Leaving:
         for tracked in left:
             if tracked.turn is not None and tracked.task is None:
                 tracked.turn.give_up()
-        tasks = [task for each in left for task in (each.task, each.detaching) if task is not None]
+        tasks = {task for each in left for task in (each.task, each.detaching) if task is not None}
         for task in tasks:
             task.cancel()
         if tasks:

@@ -90,6 +90,15 @@ class Settler:
         else:
             await self._ack_line(tracked.line)
 
+    async def acknowledge_all(self, events: Sequence[Tracked]) -> None:
+        """The same for several, one after another."""
+        for done, tracked in enumerate(events, 1):
+            try:
+                await self.acknowledge(tracked)
+            except asyncio.CancelledError:
+                await self._come_again(events[done:])
+                raise
+
     async def end(self, events: Sequence[Tracked]) -> None:
         """Each function has them: their own entries are done with."""
         if self._keeper is not None:

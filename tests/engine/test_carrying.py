@@ -219,3 +219,36 @@ def test_acknowledgements_that_are_only_sent_share_a_task(
         world.check_once()
 
     run(main())
+
+
+@pytest.mark.parametrize("confirms", [True, False])
+def test_a_stop_while_acknowledgements_hang_repeats_nothing(confirms, monkeypatch):
+    async def main() -> None:
+        monkeypatch.setattr(MemoryDelivery, "ack_nowait", lambda _: False)
+        ack, hanging = MemoryDelivery.ack, asyncio.Event()
+
+        async def hang(delivery):
+            if delivery.event.data == b"3":
+                await hanging.wait()
+            await ack(delivery)
+
+        monkeypatch.setattr(MemoryDelivery, "ack", hang)
+        traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, confirms_acks=confirms)
+        world = World(
+            [function("a")], [source := MemorySource(traits=traits)],
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.1),
+        )  # fmt: skip
+        async with world.running():
+            for number in range(10):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: len(world.gateway.successes()) == 10)
+        assert world.settled == [False]
+        assert len(source.acked) < 10
+        hanging.set()
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
