@@ -344,18 +344,26 @@ class Invoker:
     def tell(self) -> None:
         """Tell what came of the calls that have ended; then others may begin."""
         untold, self._untold = self._untold, []
-        for call, response in untold:
-            try:
-                self._count(response, *call.counted)
-                self._publish(response)
-            finally:
-                call.told(response)
-        for call, response in untold:
-            if response.ok:
-                self.limiter.leave(call.function)
-            else:
-                # What follows from it, a pause of the function too, is decided before others begin.
-                self._loop.call_soon(self.limiter.leave, call.function)
+        told = 0
+        try:
+            for call, response in untold:
+                told += 1
+                try:
+                    self._count(response, *call.counted)
+                    self._publish(response)
+                finally:
+                    call.told(response)
+        finally:
+            for call, response in untold[:told]:
+                if response.ok:
+                    self.limiter.leave(call.function)
+                else:
+                    # What follows from it, a pause of the function too, is decided before others
+                    # begin.
+                    self._loop.call_soon(self.limiter.leave, call.function)
+            if told < len(untold):  # nobody foresaw what went wrong; it is no concern of the others
+                self._untold[:0] = untold[told:]
+                self._loop.call_soon(self.tell)
 
     def _count(self, response: InvokerResponse, calls: CallCounts, mode: Invocation | None) -> None:
         calls.duration.observe(response.duration)

@@ -252,3 +252,28 @@ def test_a_stop_while_acknowledgements_hang_repeats_nothing(confirms, monkeypatc
         world.check_once()
 
     run(main())
+
+
+def test_what_goes_wrong_while_one_is_told_is_no_concern_of_the_others():
+    async def main() -> None:
+        wrong = list[str]()
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: wrong.append(str(context["exception"]))
+        )
+        world = World([function("a")], [source := MemorySource(traits=INDIVIDUAL)])
+        async with world.running() as engine:
+
+            def publish(response):
+                if response.event.data == b"3":
+                    raise RuntimeError("a mistake")
+
+            engine._invoker._publish = publish
+            for number in range(10):
+                world.publish(source, b"%d" % number)
+            await world.quiet()
+        assert wrong == ["a mistake"]
+        world.check()
+        world.check_complete()
+        world.check_once()
+
+    run(main())
