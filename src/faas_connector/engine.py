@@ -182,8 +182,7 @@ class Engine:
         finally:
             self._parking = None
             await _end([*serving, *driving])
-            for intake in (stored, *(it.intake for it in self._served)):
-                await dispatcher.leaving.abort(intake)
+            await dispatcher.leaving.abort(stored, *(it.intake for it in self._served))
             await self.gate.aclose()
         if self._fatal is not None:
             raise self._fatal

@@ -102,9 +102,9 @@ class Leaving:
             tracked.detaching = None
             tracked.intake.tell()
 
-    async def abort(self, intake: Intake) -> list[Tracked]:
+    async def abort(self, *intakes: Intake) -> list[Tracked]:
         """Stop all that runs, and leave it unsettled; what that was."""
-        left = [*intake.running]
+        left = [tracked for intake in intakes for tracked in intake.running]
         # First those that wait for a call to end: it would hand its place on to them.
         for tracked in left:
             if tracked.turn is not None and tracked.turn.is_waiting:

@@ -277,3 +277,19 @@ def test_what_goes_wrong_while_one_is_told_is_no_concern_of_the_others():
         world.check_once()
 
     run(main())
+
+
+def test_a_crash_lets_nothing_begin_that_waited_for_what_it_ends():
+    async def main() -> None:
+        sources = [MemorySource(name, traits=INDIVIDUAL) for name in ("one", "two")]
+        world = World(
+            [function("a")], sources, always(Answer(after=1.0)), limits=Limits(max_in_flight=1)
+        )
+        async with world.crashing():
+            for source in sources:
+                for number in range(3):
+                    world.publish(source, f"{source.name} {number}".encode())
+            await world.until(lambda: world.gateway.log)
+        assert len(world.gateway.log) == 1
+
+    run(main())
