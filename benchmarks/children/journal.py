@@ -71,11 +71,33 @@ def _tell(waiting: list[asyncio.Future[None]]) -> None:
 async def _journal(folder: str) -> AsyncGenerator[tuple[Keep, Callable[[], int]]]:
     sqlite3.connect = functools.partial(sqlite3.connect, factory=Committing)  # type: ignore[assignment]
     async with SqliteStore(f"{folder}/state") as store:
+        yield _Group(store).keep, lambda: Committing.commits
 
-        async def keep(event: Event) -> None:
-            await store.write([Entry(state=State.JOURNAL, source="push", event=event)])
 
-        yield keep, lambda: Committing.commits
+class _Group:
+    """Appends what comes in a turn of the loop in one go, as the engine does."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._new: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def keep(self, event: Event) -> None:
+        """Return once it is on disk."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        if not self._new:
+            task = self._loop.create_task(self._append())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._new.append((Entry(state=State.JOURNAL, source="push", event=event), done))
+        await done
+
+    async def _append(self) -> None:
+        new, self._new = self._new, []
+        for number in await self._store.append([entry for entry, _ in new]):
+            assert isinstance(number, int), number
+        _tell([done for _, done in new])
 
 
 @asynccontextmanager

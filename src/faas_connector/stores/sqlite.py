@@ -176,7 +176,7 @@ class SqliteStore:
         if not puts:
             return await self._do(Removal(removes)) if removes else []
         if len(puts) == 1 and not removes and is_packable(puts[0]):
-            [number] = await self.append(puts)
+            [number] = await self._do(Append(puts))
             if isinstance(number, StoreError):
                 raise number
             return [number]

@@ -192,7 +192,9 @@ class StoreThread:
                 results.append((done, []))
         self._remove(connection, removed)
         appended = iter(self._append(connection, entries))
-        results += [(done, [*islice(appended, count)]) for done, count in waiting]
+        for done, count in waiting:
+            one_by_one = [next(appended)] if count == 1 else [*islice(appended, count)]
+            results.append((done, one_by_one))
         return results
 
     def _work(self, connection: sqlite3.Connection, jobs: Iterable[_Job]) -> list[_Result]:
