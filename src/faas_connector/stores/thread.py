@@ -193,8 +193,8 @@ class StoreThread:
         self._remove(connection, removed)
         appended = iter(self._append(connection, entries))
         for done, count in waiting:
-            one_by_one = [next(appended)] if count == 1 else [*islice(appended, count)]
-            results.append((done, one_by_one))
+            own = [next(appended)] if count == 1 else [*islice(appended, count)]
+            results.append((done, own))
         return results
 
     def _work(self, connection: sqlite3.Connection, jobs: Iterable[_Job]) -> list[_Result]:
