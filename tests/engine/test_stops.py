@@ -59,6 +59,27 @@ def test_a_verdict_that_is_being_written_when_the_drain_is_over_is_not_lost(
     run(main())
 
 
+def test_what_is_being_buried_when_the_drain_is_over_does_not_come_again():
+    """The dead letter stands in the store, and only the acknowledgement is missing."""
+
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL, gives_positions=False)
+        world = World(
+            [function("a")], [source], always(FAILING), retry=RetryPolicy(attempts=1),
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.2),
+        )  # fmt: skip
+        world.store.latency = 0.4
+        async with world.running():
+            world.publish(source, b"1")
+            await world.until(lambda: world.store.entries(State.DEAD))
+        async with world.running():
+            await world.quiet()
+        world.check()
+        assert len(world.store.entries(State.DEAD)) == world.calls_for(b"1") == 1
+
+    run(main())
+
+
 @SLOW
 def test_a_verdict_that_comes_while_its_deadline_parks_it_is_not_lost_in_a_stop(latency):
     async def main() -> None:
