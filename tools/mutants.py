@@ -102,7 +102,7 @@ MUTANTS = (
     Mutant(
         "what a namespace or a refresh has just lost is acked as unmatched", "dispatcher.py",
         "Unmatched.HOLD or self._may_be_wanted(\n"
-        "            tracked.event.topic, self._namespaces(tracked)\n        )",
+        "            tracked.event.topic, self.keeping.home(tracked).namespaces\n        )",
         "Unmatched.HOLD",
     ),
     Mutant(

@@ -28,6 +28,8 @@ def call_ids() -> Iterator[str]:
             yield f"{first}{middle}{digits[at + 30 : at + 34]}{digits[at + 35 : at + 39]}"
 
 
+# A hexadecimal digit with its upper two bits set to 10, as the UUID's variant has them.
+_VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
 # Any UUID does, as long as it stays the same (RFC 9562, 5.5): it sets our names apart from others'.
 _NAMESPACE = bytes.fromhex("8f6e4c1a9d2b4f0e8a7c3b5d1e2f4a60")
 
@@ -43,5 +45,5 @@ def stable_call_id(source: str, position: str, function: FunctionName) -> str:
     digest = _begun_id(source, function).copy()
     digest.update(position.encode("utf-8", "surrogatepass"))
     text = digest.hexdigest()
-    variant = "89ab"[int(text[16], 16) & 3]
+    variant = _VARIANT[text[16]]
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"

@@ -53,7 +53,7 @@ class Dispatcher:
         fatal: Callable[[ConnectorError], None],
         parked: Callable[[], None],
         keys: ParkedKeys,
-        scopes: Mapping[str, tuple[str, ...]] | None = None,
+        intakes: Mapping[str, Intake],
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Prepare.
@@ -70,13 +70,14 @@ class Dispatcher:
             fatal: is told what ends the run.
             parked: is told that something in the store may be due.
             keys: of the ordered events that are parked.
-            scopes: by the name of a source, the namespaces that its events are for.
+            intakes: of the sources, by their names.
             clock: seconds since the epoch.
         """
         self.settler = Settler(keeper, clock=clock, forget=self._forget)
         self.keeping = Keeping(
-            config, invoker, keeper, self.settler, keys, fatal=fatal, parked=parked, clock=clock
-        )
+            config, invoker, keeper, self.settler, keys, intakes,
+            fatal=fatal, parked=parked, clock=clock,
+        )  # fmt: skip
         self.journal = Journal(keeper, self.keeping, self.settler, clock)
         self.leaving = Leaving(keeper, self.keeping, self.settler, gate, clock)
         tasks = Tasks(self._ended)
@@ -95,7 +96,6 @@ class Dispatcher:
         self._invoker = invoker
         self._pursuit = pursuit
         self._keeper = keeper
-        self._scopes = scopes or {}
         self._clock = clock
         self._call_ids = call_ids()
         self._order = KeyOrder()
@@ -109,7 +109,7 @@ class Dispatcher:
 
     def begin(self, intake: Intake, delivery: Delivery) -> None:
         """Deliver an event that a source read."""
-        self.keeping.sources[intake.name].read += 1
+        intake.counts.read += 1
         position = delivery.position
         key = None
         if position is not None:
@@ -156,7 +156,7 @@ class Dispatcher:
         return delivery.redelivered is False or tracked.key is None
 
     def _carry(self, tracked: Tracked) -> None:
-        self.keeping.sources[tracked.source].matched += 1
+        tracked.intake.counts.matched += 1
         self._carrier.begin(tracked)
 
     def begin_entry(self, intake: Intake, entry: Entry, *, is_probe: bool = False) -> Tracked:
@@ -203,17 +203,19 @@ class Dispatcher:
 
     def _take(self, tracked: Tracked, delivery: Delivery) -> None:
         """Hold it by this handle, and settle that when it is done."""
+        intake = tracked.intake
         tracked.delivery = delivery
         if delivery.deadline is not None:
             tracked.deadline_at = self._loop.time() + delivery.deadline
-            tracked.intake.has_deadlines.set()
-        tracked.intake.take(tracked)
-        tracked.intake.place(tracked)
+            intake.has_deadlines.set()
+        intake.take(tracked)
+        if intake.by_position:
+            intake.place(tracked)
 
     def _match(self, tracked: Tracked) -> None:
         """Find the functions, and take a place in line where one keeps the order of keys."""
         topic_map = self._map()
-        if namespaces := self._namespaces(tracked):
+        if namespaces := self.keeping.home(tracked).namespaces:
             topic_map = topic_map.within(namespaces)
         topic = tracked.event.topic
         contracts = topic_map.match(topic)
@@ -230,10 +232,6 @@ class Dispatcher:
             for function in tracked.functions:
                 if self._invoker.terms(function).order is Order.KEY:
                     self._line_up(tracked, function, key)
-
-    def _namespaces(self, tracked: Tracked) -> tuple[str, ...]:
-        """Those of its source, from which it may have come in an earlier run."""
-        return self._scopes.get(tracked.source, tracked.intake.namespaces)
 
     def _line_up(self, tracked: Tracked, function: FunctionName, key: str) -> None:
         if tracked.tickets is None:
@@ -313,7 +311,7 @@ class Dispatcher:
             self._match(tracked)
         if tracked.tickets and self.keeping.is_behind_held(tracked):
             return await self.keeping.hold(tracked, 0.0)
-        self.keeping.sources[tracked.source].matched += 1
+        self.keeping.home(tracked).counts.matched += 1
         functions = tracked.functions
         if known:
             functions = tuple(function for function in functions if function not in known)
@@ -439,7 +437,7 @@ class Dispatcher:
         """Nobody asks for it: whether its source is to be told; None to look again at once."""
         age = self._clock() - tracked.first
         holds = self._config.unmatched is Unmatched.HOLD or self._may_be_wanted(
-            tracked.event.topic, self._namespaces(tracked)
+            tracked.event.topic, self.keeping.home(tracked).namespaces
         )
         if holds and age < self._config.retry.max_age:
             wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)

@@ -154,7 +154,7 @@ class Engine:
             fatal=self._end_with,
             parked=self._poke,
             keys=keys,
-            scopes={it.source.name: it.intake.namespaces for it in self._served},
+            intakes={it.source.name: it.intake for it in self._served},
             clock=self._clock,
         )
         self.dispatcher = dispatcher

@@ -14,6 +14,7 @@ from faas_connector.config import Limits
 from faas_connector.event import Event
 from faas_connector.frontier import Frontier
 from faas_connector.key_order import Ticket
+from faas_connector.metrics import SourceCounts
 from faas_connector.names import FunctionName
 from faas_connector.pursuit import Pending
 from faas_connector.source import Delivery, Settling, SourceTraits
@@ -76,11 +77,6 @@ class Tracked(msgspec.Struct, eq=False):
     """Until its task has begun, where it needs one at all."""
 
     @property
-    def size(self) -> int:
-        """Bytes that it counts."""
-        return len(self.event.data)
-
-    @property
     def is_settling(self) -> bool:
         """Whether a verdict is being made safe, or its broker told."""
         return self.is_finished or self.keeping > 0 or self.detaching is not None
@@ -133,6 +129,7 @@ class Intake:
         self.cloudevents = cloudevents
         self.connector = connector
         self.by_position = traits.settling is Settling.BY_POSITION
+        self.counts = SourceCounts()
         self.lines: dict[str, Line] = {}
         self.running: dict[Tracked, None] = {}
         """In the order of their beginning, which is that of their keys."""
@@ -172,13 +169,12 @@ class Intake:
 
     def place(self, tracked: Tracked) -> None:
         """Give it its place behind what was read before; one that has it already keeps it."""
-        if self.by_position:
-            partition = tracked.delivery.partition
-            line = self.lines.get(partition)
-            if line is None:
-                line = self.lines[partition] = Line()
-            tracked.line = line
-            line.frontier.add(tracked)
+        partition = tracked.delivery.partition
+        line = self.lines.get(partition)
+        if line is None:
+            line = self.lines[partition] = Line()
+        tracked.line = line
+        line.frontier.add(tracked)
 
     def has_placed(self, tracked: Tracked) -> bool:
         """Whether an acknowledgement in this session is going to cover it."""
@@ -209,30 +205,31 @@ class Intake:
 
     def take(self, tracked: Tracked) -> None:
         """It was read; it is counted once, however often it comes while it is in hand."""
-        if tracked.is_taken:
-            return
-        tracked.is_taken = True
-        self.unsettled += 1
-        self.unsettled_bytes += tracked.size
+        if not tracked.is_taken:
+            tracked.is_taken = True
+            self.unsettled += 1
+            self.unsettled_bytes += len(tracked.event.data)
 
     def release(self, tracked: Tracked) -> None:
         """It is settled, or will never be within this session."""
         if tracked.is_taken:
             tracked.is_taken = False
             self.unsettled -= 1
-            self.unsettled_bytes -= tracked.size
+            self.unsettled_bytes -= len(tracked.event.data)
             if tracked.is_journalled:
                 tracked.is_journalled = False
                 self.journalled -= 1
             if self._emptier is not None and self.unsettled <= self._emptier[0]:
                 tell, self._emptier = self._emptier[1], None
                 tell()
-            self.tell()
+            if self._changed:
+                self.tell()
 
     def ended(self, tracked: Tracked) -> None:
         """Nothing runs for it any more."""
         self.running.pop(tracked, None)
-        self.tell()
+        if self._changed:
+            self.tell()
 
     @property
     def is_writing_too_many(self) -> bool:
@@ -295,8 +292,7 @@ class Intake:
 
     def tell(self) -> None:
         """Something has changed that somebody may wait for."""
-        if self._changed:
-            for changed in self._changed:
-                if not changed.done():
-                    changed.set_result(None)
-            self._changed.clear()
+        for changed in self._changed:
+            if not changed.done():
+                changed.set_result(None)
+        self._changed.clear()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from faas_connector.config import ControllerConfig, OnFailure, Unmatched
 from faas_connector.entries import done_entry, function_entry, is_of_broker, whole_entry
 from faas_connector.errors import ConnectorError, StoreError
-from faas_connector.intake import Tracked
+from faas_connector.intake import Intake, Tracked
 from faas_connector.invoker import Invoker
 from faas_connector.keeper import Keeper
 from faas_connector.key_order import ParkedKeys
-from faas_connector.metrics import SourceCounts
 from faas_connector.names import FunctionName
 from faas_connector.outcome import Kind, Outcome
 from faas_connector.pursuit import Fate, Pending, Verdict
@@ -64,6 +62,7 @@ class Keeping:
         keeper: Keeper | None,
         settler: Settler,
         keys: ParkedKeys,
+        intakes: Mapping[str, Intake],
         *,
         fatal: Callable[[ConnectorError], None],
         parked: Callable[[], None],
@@ -77,19 +76,19 @@ class Keeping:
             keeper: the store; None for none.
             settler: remembers what succeeded.
             keys: of the ordered events that are parked.
+            intakes: of the sources, by their names.
             fatal: is told what ends the run.
             parked: is told that something in the store may be due.
             clock: seconds since the epoch.
         """
         self.counts = DispatchCounts()
-        self.sources: defaultdict[str, SourceCounts] = defaultdict(SourceCounts)
-        """By the name of the source."""
         self.keys = keys
         self.held: set[int] = set()
         """Ids of the entries that are in hand."""
         self.returned: set[tuple[FunctionName, str]] = set()
         """Functions and keys for which something was parked since the store was last looked at."""
         self.parked = parked
+        self._intakes = intakes
         self._unwanted: set[str] = set()
         self._config = config
         self._invoker = invoker
@@ -97,6 +96,10 @@ class Keeping:
         self._settler = settler
         self._fatal = fatal
         self._clock = clock
+
+    def home(self, tracked: Tracked) -> Intake:
+        """The intake of its source, from which it may have come in an earlier run."""
+        return self._intakes.get(tracked.source, tracked.intake)
 
     async def keep(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
         """Make a verdict safe."""
@@ -286,7 +289,7 @@ class Keeping:
 
     async def settle_unmatched(self, tracked: Tracked) -> bool:
         """Nobody asks for it: do what the policy says; whether its source is still to be told."""
-        self.sources[tracked.source].unmatched += 1
+        self.home(tracked).counts.unmatched += 1
         if self._config.unmatched is Unmatched.ACK or self._keeper is None:
             self.counts.unmatched += 1
             self._tell_of_unwanted(tracked)

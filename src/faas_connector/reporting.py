@@ -26,7 +26,7 @@ def run_report(
     """How the run stands."""
     counts, settler = dispatcher.keeping.counts, dispatcher.settler
     return RunReport(
-        sources=tuple(_source(supervisor, it, dispatcher) for supervisor, it in sources),
+        sources=tuple(_source(supervisor, it) for supervisor, it in sources),
         in_flight=limiter.in_flight,
         waiting=limiter.waiting,
         is_gate_closed=is_gate_closed,
@@ -51,15 +51,15 @@ def run_report(
     )
 
 
-def _source(supervisor: Supervisor, it: Served, dispatcher: Dispatcher) -> SourceReport:
-    intake, name = it.intake, it.source.name
+def _source(supervisor: Supervisor, it: Served) -> SourceReport:
+    intake = it.intake
     return SourceReport(
-        name=name,
+        name=it.source.name,
         is_connected=supervisor.connected,
         reopened=supervisor.reopened,
         missing_topics=len(supervisor.lacks.topics),
         unsettled=intake.unsettled,
         unsettled_bytes=intake.unsettled_bytes,
         lag=intake.lag,
-        counts=dispatcher.keeping.sources[name],
+        counts=intake.counts,
     )

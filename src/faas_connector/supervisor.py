@@ -169,7 +169,7 @@ class Supervisor:
         self._stopping = stopping
         self._drain_over = drain_over
         self.lacks = Lacks(it.source.name)
-        self._drops = Drops(it.source.name, dispatcher.keeping.sources[it.source.name])
+        self._drops = Drops(it.source.name, it.intake.counts)
 
     async def serve(self) -> bool:
         """Open it, and again whenever it fails; whether all that was read is settled.
