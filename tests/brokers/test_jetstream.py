@@ -276,6 +276,7 @@ async def test_what_waits_to_be_read_is_not_given_to_another(server, jetstream, 
 
 async def test_a_call_that_runs_or_waits_is_told_to_be_in_work(server, jetstream, stream, tmp_path):
     """One call at a time, each longer than `ack_wait`; the others wait for their turn."""
+    told = await jetstream._nc.subscribe(f"$JS.ACK.{stream}.d.>")
     await publish(jetstream, stream, *(b"%d" % number for number in range(3)), subject="slow")
     options = (
         "jetstream", "--url", server.url, "--stream", stream, "--durable", "d",
@@ -289,6 +290,12 @@ async def test_a_call_that_runs_or_waits_is_told_to_be_in_work(server, jetstream
         assert sorted(call.body for call in gateway.received) == [b"0", b"1", b"2"]
     info = await jetstream.consumer_info(stream, "d")
     assert (info.num_redelivered, info.num_pending, info.num_ack_pending) == (0, 0, 0)
+    in_work = set()
+    while told.pending_msgs:
+        message = await told.next_msg()
+        if message.data == b"+WPI":
+            in_work.add(message.subject.split(".")[5])  # of the stream's sequence
+    assert in_work == {"1", "2", "3"}
 
 
 # Mistakes
