@@ -284,7 +284,7 @@ async def test_nothing_is_lost_while_one_wildcard_takes_anothers_place(server):
             lambda url: NatsSource(
                 url=url, topics="open", user="me", password="s3cret", tls=True, tls_verify=False
             ),
-            "offers no TLS",
+            "offers no TLS); is the server up, and is TLS as it wants it?",
         ),
     ],
 )
