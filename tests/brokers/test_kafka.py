@@ -17,7 +17,7 @@ from faas_connector.sources.kafka import KafkaSource
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import opened
-from servers.kafka import PASSWORD, USER
+from servers.kafka import PASSWORDS, USER
 
 from .harness import eventually, replicas, slow_function
 
@@ -241,8 +241,9 @@ async def test_read_committed_leaves_out_what_was_aborted(kafka, topic):
 async def test_a_user_with_a_password(kafka, topic, sasl):
     await send(kafka, topic, b"1")
     source = source_of(
-        kafka, topic, brokers=(kafka.sasl_url,), sasl=sasl, user=USER, password=PASSWORD
-    )
+        kafka, topic, brokers=(kafka.sasl_url,), sasl=sasl, user=USER,
+        password=PASSWORDS[sasl.lower()],
+    )  # fmt: skip
     assert (await first_of(source, topic)).event.data == b"1"
 
 
@@ -338,6 +339,12 @@ async def test_an_outage_is_logged_once_as_the_sources_own(kafka, topic, caplog)
     said = [record for record in caplog.records if "Unable connect to" in record.getMessage()]
     assert {record.name for record in said} <= {"faas_connector.source"}
     assert len(said) <= 1
+
+
+@pytest.mark.parametrize("assignment", ["roundrobin", "range", "sticky"])
+async def test_how_the_group_divides_its_partitions(kafka, topic, assignment):
+    async with reading(source_of(kafka, topic, assignment=assignment), topic):
+        assert await kafka.protocol(topic) == assignment
 
 
 # What takes long

@@ -18,6 +18,10 @@ from .base import Server, binary_of, locked
 
 VERSION = "4.1.0"
 USER, PASSWORD = "reader", "s3cret-kafka"
+# Each mechanism has one of its own, so that none can stand for another.
+PASSWORDS = {
+    "plain": PASSWORD, "scram-sha-256": f"{PASSWORD}-256", "scram-sha-512": f"{PASSWORD}-512",
+}  # fmt: skip
 POM = f"""<project><modelVersion>4.0.0</modelVersion><groupId>tests</groupId>
 <artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging><dependencies>
 <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
@@ -112,8 +116,10 @@ class KafkaServer(Server):
         self._certify(ca)
         scram = [
             part
-            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
-            for part in ("-S", f"{mechanism}=[name={USER},password={PASSWORD}]")
+            for mechanism in ("scram-sha-256", "scram-sha-512")
+            for part in (
+                "-S", f"{mechanism.upper()}=[name={USER},password={PASSWORDS[mechanism]}]",
+            )
         ]
         subprocess.run(
             [*self._java("-Xmx128m"), "kafka.tools.StorageTool", "format",
@@ -203,6 +209,12 @@ class KafkaServer(Server):
         async with admin(self.url) as client:
             [answer] = await client.describe_consumer_groups([group])
             return [member[0] for member in answer.groups[0][5]]
+
+    async def protocol(self, group):
+        """How the partitions of a group are divided."""
+        async with admin(self.url) as client:
+            [answer] = await client.describe_consumer_groups([group])
+            return answer.groups[0][4]
 
     async def expel(self, group):
         """Put every member out of its group, as where it was silent for too long."""
