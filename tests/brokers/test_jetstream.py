@@ -347,11 +347,11 @@ async def test_another_stream_of_that_name_is_not_taken_for_the_same(server, jet
 async def test_it_is_closed_with_nothing_in_hand(server, jetstream, stream):
     """What was fetched and not read goes back at once, and not after `ack_wait`."""
     await publish(jetstream, stream, *(b"%d" % number for number in range(20)))
-    async with opened(source(server, stream, ack_wait=30.0), (), 30) as reading:
+    async with opened(source(server, stream, ack_wait=600.0), (), 30) as reading:
         await acked(reading, 1)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.2):
                 await asyncio.Event().wait()
         await reading.stop()
-    async with opened(source(server, stream, ack_wait=30.0), (), 30) as reading:
+    async with opened(source(server, stream, ack_wait=600.0), (), 30) as reading:
         assert len(await acked(reading, 19)) == 19

@@ -365,10 +365,12 @@ async def test_standing_still_for_longer_than_the_timeouts_keeps_the_membership(
     source = source_of(kafka, topic, session_timeout=1.5, poll_timeout=1.5)
     await send(kafka, topic, *(b"%d" % number for number in range(600)))
     async with reading(source, topic) as found:
-        await found.take(1)
-        members = await kafka.members(topic)
+        [first] = await found.take(1)
+        members, inbox = await kafka.members(topic), first.partitions._inbox
+        polled = len(inbox)
         await asyncio.sleep(4.0)
         assert await kafka.members(topic) == members
+        assert len(inbox) == polled  # the partitions are paused
         assert len(await found.take(599)) == 599
         offsets = [delivery.offset for delivery in found.seen]
         assert offsets == list(range(600))
