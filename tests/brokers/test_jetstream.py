@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 
 import nats
 import pytest
+from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from faas_connector import Controller, ControllerConfig, Limits, Timeouts
 from faas_connector.errors import ConfigError, SourceError
 from faas_connector.sources.jetstream import JetStreamSource
+from faas_connector.sources.jetstream.consumer import Consumer
+from faas_connector.sources.jetstream.pull import JetStreamDelivery
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import opened
@@ -126,6 +129,22 @@ async def test_several_subjects_need_a_newer_server(server, jetstream, stream):
     assert "\n" not in str(caught.value)
     with pytest.raises(nats.js.errors.NotFoundError):
         await jetstream.consumer_info(stream, "d")
+
+
+@pytest.mark.parametrize("of", ["S.d", "_.account.S.d"], ids=["as it is", "as it will be"])
+def test_a_redelivery_has_the_position_of_the_first_one(of):
+    """What changes is how often it came, and what is left; newer servers say more."""
+    consumer = Consumer("consumer d", "S", "d", "", 30.0, (), None, passing=False)
+    end = "" if of == "S.d" else ".random"
+    first, again = (
+        JetStreamDelivery(
+            Msg(None, "S.a", f"$JS.ACK.{of}.{count}.7.{count}.{10**18}.{count}{end}"), consumer
+        )
+        for count in (1, 2)
+    )
+    assert (first.count, again.count) == (1, 2)
+    assert first.position == again.position
+    assert first.position.startswith("S/7/")
 
 
 # The consumer

@@ -96,16 +96,12 @@ async def test_rabbitmq(rabbitmq, tmp_path):
 async def test_nats(nats_server, tmp_path):
     put_tool(tmp_path, "nats", NATS)
     changes = {"nats://127.0.0.1:4222": nats_server.url}
-    call = await call_of(
-        "nats.md", "payment.received", changes, tmp_path, NATS_URL=nats_server.url
-    )
+    call = await call_of("nats.md", "payment.received", changes, tmp_path, NATS_URL=nats_server.url)
     assert (call.body, call.header("X-Nats-Subject")) == (b'{"amount": 12}', "payment.received")
 
 
 async def test_jetstream(nats_server, tmp_path):
     put_tool(tmp_path, "nats", NATS)
     changes = {"nats://127.0.0.1:4222": nats_server.url}
-    call = await call_of(
-        "jetstream.md", "orders.new", changes, tmp_path, NATS_URL=nats_server.url
-    )
+    call = await call_of("jetstream.md", "orders.new", changes, tmp_path, NATS_URL=nats_server.url)
     assert (call.body, call.header("X-Nats-Stream")) == (b'{"id": 12}', "ORDERS")

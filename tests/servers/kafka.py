@@ -118,7 +118,8 @@ class KafkaServer(Server):
             part
             for mechanism in ("scram-sha-256", "scram-sha-512")
             for part in (
-                "-S", f"{mechanism.upper()}=[name={USER},password={PASSWORDS[mechanism]}]",
+                "-S",
+                f"{mechanism.upper()}=[name={USER},password={PASSWORDS[mechanism]}]",
             )
         ]
         subprocess.run(
