@@ -194,6 +194,43 @@ async def test_a_consumer_that_cannot_be_used(server, jetstream, stream, config,
     assert "\n" not in str(caught.value)
 
 
+def of_domain(folder, name):
+    server = NatsServer(folder / name)
+    server.config = (
+        f'server_name: {name}\njetstream: {{domain: {name}, store_dir: "{folder}/{name}/data"}}\n'
+    )
+    return server
+
+
+async def until_reached(leaf, domain, stream):
+    client = await nats.connect(leaf.url)
+    jetstream = client.jetstream(domain=domain)
+    while True:
+        with contextlib.suppress(nats.errors.Error):
+            await jetstream.stream_info(stream)
+            break
+        await asyncio.sleep(0.02)
+    await client.close()
+
+
+async def test_a_stream_of_another_domain(tmp_path):
+    """That of a hub, read through a leaf that has a JetStream of its own."""
+    hub, leaf = of_domain(tmp_path, "hub"), of_domain(tmp_path, "leaf")
+    between = f"{hub.host}:{hub.another_port()}"
+    hub.config += f'leafnodes: {{listen: "{between}"}}'
+    leaf.config += f'leafnodes: {{remotes: [{{url: "nats://{between}"}}]}}'
+    with hub, leaf:
+        client = await nats.connect(hub.url)
+        jetstream = client.jetstream()
+        await jetstream.add_stream(name="S", subjects=["S.>"])
+        await publish(jetstream, "S", b"1")
+        await until_reached(leaf, "hub", "S")
+        async with opened(source(leaf, "S", domain="hub"), (), 30) as reading:
+            assert await acked(reading, 1) == [b"1"]
+        assert (await jetstream.consumer_info("S", "d")).ack_floor.stream_seq == 1
+        await client.close()
+
+
 async def test_what_goes_away_while_it_reads_is_told(server, jetstream, stream):
     async with opened(source(server, stream), (), 30) as reading:
         await reading.next(0.0)
