@@ -176,6 +176,25 @@ async def test_a_consumer_that_is_there_is_used_as_it_is(server, jetstream, stre
     assert (config.ack_wait, config.max_ack_pending) == (2.0, 3)
 
 
+@pytest.mark.parametrize("there", ["b", ""])
+async def test_a_consumer_with_other_subjects_is_warned_of(
+    server, jetstream, stream, caplog, there
+):
+    subject = f"{stream}.{there}" if there else None
+    config = ConsumerConfig(durable_name="d", ack_policy=AckPolicy.EXPLICIT, filter_subject=subject)
+    await jetstream.add_consumer(stream, config)
+    for wanted in (), (f"{stream}.b",), (f"{stream}.a",):
+        async with opened(source(server, stream, subjects=wanted), (), 30):
+            pass
+    found = subject or "all subjects"
+    asked = [f"{stream}.a"] if there else [f"{stream}.b", f"{stream}.a"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"jetstream: consumer d of stream {stream} is there already and delivers {found}, not "
+        f"{each}; change it, or give another durable"
+        for each in asked
+    ]
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
