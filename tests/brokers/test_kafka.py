@@ -247,6 +247,16 @@ async def test_a_user_with_a_password(kafka, topic, sasl):
     assert (await first_of(source, topic)).event.data == b"1"
 
 
+@pytest.mark.parametrize("sasl", ["plain", "scram-sha-512"])
+async def test_a_user_with_a_password_over_tls(kafka, topic, sasl):
+    await send(kafka, topic, b"1")
+    source = source_of(
+        kafka, topic, brokers=(kafka.both_url,), ca_file=kafka.folder / "ca.pem", sasl=sasl,
+        user=USER, password=PASSWORDS[sasl],
+    )  # fmt: skip
+    assert (await first_of(source, topic)).event.data == b"1"
+
+
 async def test_tls_with_our_own_certificate(kafka, topic):
     await send(kafka, topic, b"1")
     source = source_of(

@@ -33,9 +33,10 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAIN://{plain},SASL://{sasl},TLS://{tls},CONTROLLER://{controller}
-advertised.listeners=PLAIN://{plain},SASL://{sasl},TLS://{tls}
-listener.security.protocol.map=PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL
+listeners=PLAIN://{plain},SASL://{sasl},TLS://{tls},BOTH://{both},CONTROLLER://{controller}
+advertised.listeners=PLAIN://{plain},SASL://{sasl},TLS://{tls},BOTH://{both}
+listener.security.protocol.map=\
+  PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,BOTH:SASL_SSL
 inter.broker.listener.name=PLAIN
 log.dirs={folder}/data
 offsets.topic.replication.factor=1
@@ -55,10 +56,16 @@ super.users=User:ANONYMOUS
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.sasl.plain.sasl.jaas.config=\
   org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
+listener.name.both.plain.sasl.jaas.config=\
+  org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
 listener.name.sasl.scram-sha-256.sasl.jaas.config=\
   org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl.scram-sha-512.sasl.jaas.config=\
   org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.both.scram-sha-512.sasl.jaas.config=\
+  org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.both.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.both.ssl.client.auth=none
 ssl.keystore.type=PEM
 ssl.keystore.location={folder}/server.pem
 ssl.truststore.type=PEM
@@ -98,19 +105,19 @@ _LITERAL = _ALLOW = 3
 
 
 class KafkaServer(Server):
-    """One broker, with what tests do to it; a plain port, one with SASL, one with TLS."""
+    """One broker, with what tests do to it; a port that is plain, of SASL, of TLS, of both."""
 
     def __init__(self, folder, ca):
         super().__init__(folder)
         self.url = self.address
-        self.sasl_url, self.tls_url, controller = (
-            f"{self.host}:{self.another_port()}" for _ in range(3)
+        self.sasl_url, self.tls_url, self.both_url, controller = (
+            f"{self.host}:{self.another_port()}" for _ in range(4)
         )
         self.settings = folder / "server.properties"
         self.settings.write_text(
             SETTINGS.format(
-                plain=self.url, sasl=self.sasl_url, tls=self.tls_url, controller=controller,
-                folder=folder, user=USER, password=PASSWORD,
+                plain=self.url, sasl=self.sasl_url, tls=self.tls_url, both=self.both_url,
+                controller=controller, folder=folder, user=USER, password=PASSWORD,
             )
         )  # fmt: skip
         self._certify(ca)
