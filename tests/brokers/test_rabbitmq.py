@@ -517,11 +517,13 @@ async def test_the_brokers_timeout(impatient, queue):
     """Where it is not told, its end is; where it is, nothing waits for so long."""
     async with impatient.channel() as channel:
         await send(channel, queue, *(b"%d" % number for number in range(50)))
-    with pytest.raises(SourceError, match="give consumer_timeout the value"):  # noqa: PT012
-        async with reading(source_of(impatient, queue)) as found:
-            await found.take(1)
-            await asyncio.sleep(4.5)
+    async with reading(source_of(impatient, queue)) as found:
+        [first] = await found.take(1)
+        await asyncio.sleep(4.5)
+        with pytest.raises(SourceError, match="give consumer_timeout the value"):
             await found.take(50)
+        with pytest.raises(SourceError, match=r"can't be settled: the channel is closed$"):
+            await first.ack()
     async with reading(source_of(impatient, queue, consumer_timeout=2.0)) as found:
         [first] = await found.take(1)
         await first.ack()
