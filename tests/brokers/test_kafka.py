@@ -164,6 +164,14 @@ async def test_too_many_headers_are_cut_visibly(kafka, topic):
     assert sum(map(len, headers.values())) < 33_000
 
 
+@pytest.mark.parametrize(("most", "waiting"), [(150_000, {0, 1}), (1024 * 1024, {4})])
+async def test_so_many_bytes_are_fetched_at_once(kafka, topic, most, waiting):
+    await send(kafka, topic, *(bytes(100_000) for _ in range(5)))
+    async with reading(source_of(kafka, topic, max_bytes=most), topic) as found:
+        [first] = await found.take(1)
+        assert len(first.partitions._inbox) in waiting
+
+
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 async def test_every_compression_can_be_read(kafka, topic, codec):
     async with kafka.producer(compression_type=codec) as producer:
