@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 
 import nats
 import pytest
+from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from faas_connector import Controller, ControllerConfig, Limits, Timeouts
 from faas_connector.errors import ConfigError, SourceError
 from faas_connector.sources.jetstream import JetStreamSource
+from faas_connector.sources.jetstream.consumer import Consumer
+from faas_connector.sources.jetstream.pull import JetStreamDelivery
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import opened
@@ -29,11 +32,19 @@ def server(tmp_path_factory):
         yield started
 
 
+@contextlib.asynccontextmanager
+async def connection(server):
+    client = await nats.connect(server.url)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
 @pytest.fixture
 async def jetstream(server):
-    client = await nats.connect(server.url)
-    yield client.jetstream()
-    await client.close()
+    async with connection(server) as client:
+        yield client.jetstream()
 
 
 @pytest.fixture
@@ -115,17 +126,38 @@ async def test_where_it_begins(server, jetstream, stream, options, first):
 
 
 async def test_several_subjects_need_a_newer_server(server, jetstream, stream):
-    """Debian's is 2.9; one that can do it is told by the consumer that it made."""
+    """Debian's is 2.9, which makes a consumer of all; a newer one does what it is asked."""
     subjects = (f"{stream}.a", f"{stream}.b")
     version = jetstream._nc.connected_server_version
     if (version.major, version.minor) >= (2, 10):
-        pytest.skip("this server takes several subjects")
+        for subject in "abc":
+            await publish(jetstream, stream, subject.encode(), subject=subject)
+        async with opened(source(server, stream, subjects=subjects), (), 30) as reading:
+            assert await acked(reading, 2) == [b"a", b"b"]
+            assert await reading.rest(0.1) == []
+        return
     with pytest.raises(SourceError, match="this server takes one subject only") as caught:
         async with opened(source(server, stream, subjects=subjects), (), 30):
             pass
     assert "\n" not in str(caught.value)
     with pytest.raises(nats.js.errors.NotFoundError):
         await jetstream.consumer_info(stream, "d")
+
+
+@pytest.mark.parametrize("of", ["S.d", "_.account.S.d"], ids=["as it is", "as it will be"])
+def test_a_redelivery_has_the_position_of_the_first_one(of):
+    """What changes is how often it came, and what is left; newer servers say more."""
+    consumer = Consumer("consumer d", "S", "d", "", 30.0, (), None, passing=False)
+    end = "" if of == "S.d" else ".random"
+    first, again = (
+        JetStreamDelivery(
+            Msg(None, "S.a", f"$JS.ACK.{of}.{count}.7.{count}.{10**18}.{count}{end}"), consumer
+        )
+        for count in (1, 2)
+    )
+    assert (first.count, again.count) == (1, 2)
+    assert first.position == again.position
+    assert first.position.startswith("S/7/")
 
 
 # The consumer
@@ -157,6 +189,25 @@ async def test_a_consumer_that_is_there_is_used_as_it_is(server, jetstream, stre
     assert (config.ack_wait, config.max_ack_pending) == (2.0, 3)
 
 
+@pytest.mark.parametrize("there", ["b", ""])
+async def test_a_consumer_with_other_subjects_is_warned_of(
+    server, jetstream, stream, caplog, there
+):
+    subject = f"{stream}.{there}" if there else None
+    config = ConsumerConfig(durable_name="d", ack_policy=AckPolicy.EXPLICIT, filter_subject=subject)
+    await jetstream.add_consumer(stream, config)
+    for wanted in (), (f"{stream}.b",), (f"{stream}.a",):
+        async with opened(source(server, stream, subjects=wanted), (), 30):
+            pass
+    found = subject or "all subjects"
+    asked = [f"{stream}.a"] if there else [f"{stream}.b", f"{stream}.a"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"jetstream: consumer d of stream {stream} is there already and delivers {found}, not "
+        f"{each}; change it, or give another durable"
+        for each in asked
+    ]
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -173,6 +224,43 @@ async def test_a_consumer_that_cannot_be_used(server, jetstream, stream, config,
         async with opened(source(server, stream, create=False), (), 30):
             pass
     assert "\n" not in str(caught.value)
+
+
+def of_domain(folder, name):
+    server = NatsServer(folder / name)
+    server.config = (
+        f'server_name: {name}\njetstream: {{domain: {name}, store_dir: "{folder}/{name}/data"}}\n'
+    )
+    return server
+
+
+async def until_reached(leaf, domain, stream):
+    async with connection(leaf) as client:
+        jetstream = client.jetstream(domain=domain)
+        while True:
+            with contextlib.suppress(nats.errors.Error):
+                await jetstream.stream_info(stream)
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_stream_of_another_domain(tmp_path):
+    """That of a hub, read through a leaf that has a JetStream of its own."""
+    hub, leaf = of_domain(tmp_path, "hub"), of_domain(tmp_path, "leaf")
+    between = f"{hub.host}:{hub.another_port()}"
+    hub.config += f'leafnodes: {{listen: "{between}"}}'
+    leaf.config += f'leafnodes: {{remotes: [{{url: "nats://{between}"}}]}}'
+    with hub, leaf:
+        async with connection(hub) as client:
+            jetstream = client.jetstream()
+            await jetstream.add_stream(name="S", subjects=["S.>"])
+            await publish(jetstream, "S", b"1")
+            await until_reached(leaf, "hub", "S")
+            async with opened(source(leaf, "S", domain="hub"), (), 30) as reading:
+                assert await acked(reading, 1) == [b"1"]
+            # The leaf has the acknowledgement, and the hub a little later.
+            while (await jetstream.consumer_info("S", "d")).num_ack_pending:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
 
 async def test_what_goes_away_while_it_reads_is_told(server, jetstream, stream):
@@ -276,6 +364,7 @@ async def test_what_waits_to_be_read_is_not_given_to_another(server, jetstream, 
 
 async def test_a_call_that_runs_or_waits_is_told_to_be_in_work(server, jetstream, stream, tmp_path):
     """One call at a time, each longer than `ack_wait`; the others wait for their turn."""
+    told = await jetstream._nc.subscribe(f"$JS.ACK.{stream}.d.>")
     await publish(jetstream, stream, *(b"%d" % number for number in range(3)), subject="slow")
     options = (
         "jetstream", "--url", server.url, "--stream", stream, "--durable", "d",
@@ -289,6 +378,12 @@ async def test_a_call_that_runs_or_waits_is_told_to_be_in_work(server, jetstream
         assert sorted(call.body for call in gateway.received) == [b"0", b"1", b"2"]
     info = await jetstream.consumer_info(stream, "d")
     assert (info.num_redelivered, info.num_pending, info.num_ack_pending) == (0, 0, 0)
+    in_work = set()
+    while told.pending_msgs:
+        message = await told.next_msg()
+        if message.data == b"+WPI":
+            in_work.add(message.subject.split(".")[5])  # of the stream's sequence
+    assert in_work == {"1", "2", "3"}
 
 
 # Mistakes
@@ -340,11 +435,11 @@ async def test_another_stream_of_that_name_is_not_taken_for_the_same(server, jet
 async def test_it_is_closed_with_nothing_in_hand(server, jetstream, stream):
     """What was fetched and not read goes back at once, and not after `ack_wait`."""
     await publish(jetstream, stream, *(b"%d" % number for number in range(20)))
-    async with opened(source(server, stream, ack_wait=30.0), (), 30) as reading:
+    async with opened(source(server, stream, ack_wait=600.0), (), 30) as reading:
         await acked(reading, 1)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.2):
                 await asyncio.Event().wait()
         await reading.stop()
-    async with opened(source(server, stream, ack_wait=30.0), (), 30) as reading:
+    async with opened(source(server, stream, ack_wait=600.0), (), 30) as reading:
         assert len(await acked(reading, 19)) == 19

@@ -17,7 +17,7 @@ from faas_connector.sources.kafka import KafkaSource
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import opened
-from servers.kafka import PASSWORD, USER
+from servers.kafka import PASSWORDS, USER
 
 from .harness import eventually, replicas, slow_function
 
@@ -164,6 +164,14 @@ async def test_too_many_headers_are_cut_visibly(kafka, topic):
     assert sum(map(len, headers.values())) < 33_000
 
 
+@pytest.mark.parametrize(("most", "waiting"), [(150_000, {0, 1}), (1024 * 1024, {4})])
+async def test_so_many_bytes_are_fetched_at_once(kafka, topic, most, waiting):
+    await send(kafka, topic, *(bytes(100_000) for _ in range(5)))
+    async with reading(source_of(kafka, topic, max_bytes=most), topic) as found:
+        [first] = await found.take(1)
+        assert len(first.partitions._inbox) in waiting
+
+
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 async def test_every_compression_can_be_read(kafka, topic, codec):
     async with kafka.producer(compression_type=codec) as producer:
@@ -241,8 +249,19 @@ async def test_read_committed_leaves_out_what_was_aborted(kafka, topic):
 async def test_a_user_with_a_password(kafka, topic, sasl):
     await send(kafka, topic, b"1")
     source = source_of(
-        kafka, topic, brokers=(kafka.sasl_url,), sasl=sasl, user=USER, password=PASSWORD
-    )
+        kafka, topic, brokers=(kafka.sasl_url,), sasl=sasl, user=USER,
+        password=PASSWORDS[sasl.lower()],
+    )  # fmt: skip
+    assert (await first_of(source, topic)).event.data == b"1"
+
+
+@pytest.mark.parametrize("sasl", ["plain", "scram-sha-512"])
+async def test_a_user_with_a_password_over_tls(kafka, topic, sasl):
+    await send(kafka, topic, b"1")
+    source = source_of(
+        kafka, topic, brokers=(kafka.both_url,), ca_file=kafka.folder / "ca.pem", sasl=sasl,
+        user=USER, password=PASSWORDS[sasl],
+    )  # fmt: skip
     assert (await first_of(source, topic)).event.data == b"1"
 
 
@@ -340,6 +359,12 @@ async def test_an_outage_is_logged_once_as_the_sources_own(kafka, topic, caplog)
     assert len(said) <= 1
 
 
+@pytest.mark.parametrize("assignment", ["roundrobin", "range", "sticky"])
+async def test_how_the_group_divides_its_partitions(kafka, topic, assignment):
+    async with reading(source_of(kafka, topic, assignment=assignment), topic):
+        assert await kafka.protocol(topic) == assignment
+
+
 # What takes long
 
 
@@ -358,10 +383,12 @@ async def test_standing_still_for_longer_than_the_timeouts_keeps_the_membership(
     source = source_of(kafka, topic, session_timeout=1.5, poll_timeout=1.5)
     await send(kafka, topic, *(b"%d" % number for number in range(600)))
     async with reading(source, topic) as found:
-        await found.take(1)
-        members = await kafka.members(topic)
+        [first] = await found.take(1)
+        members, inbox = await kafka.members(topic), first.partitions._inbox
+        polled = len(inbox)
         await asyncio.sleep(4.0)
         assert await kafka.members(topic) == members
+        assert len(inbox) == polled  # the partitions are paused
         assert len(await found.take(599)) == 599
         offsets = [delivery.offset for delivery in found.seen]
         assert offsets == list(range(600))
@@ -412,6 +439,7 @@ async def test_a_topic_that_is_deleted_stops_no_other(kafka, topic, caplog):
         await send(kafka, topic, b"4")
         await gateway.wait_received(1, within=60)
     assert caplog.text.count(f"has no topic {gone}") == 2
+    assert "No partition metadata" not in caplog.text
 
 
 @pytest.mark.soak

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from faas_connector.auth import SecretFile
-from faas_connector.errors import SourceError
+from faas_connector.errors import ConfigError, SourceError
 from faas_connector.sources.jetstream import JetStreamSource
 from faas_connector.sources.nats import NatsSource
 from faas_connector.testing.contract_kit import opened
@@ -116,9 +116,12 @@ async def test_a_file_of_credentials(tmp_path):
         await is_taken(source(server, creds_file=creds))
         await refused(source(server), REFUSED)
         creds.write_text("nonsense")
-        await refused(source(server, creds_file=creds), "are nkey and creds_file right?")
-        none = tmp_path / "none.creds"
-        await refused(source(server, creds_file=none), f"can't read {none} (No such file")
+        ours = source(server, creds_file=creds)
+        await refused(ours, "are nkey and creds_file right?")
+        creds.unlink()
+        await refused(ours, f"can't read {creds} (No such file")
+        with pytest.raises(ConfigError, match=r"creds_file: .*can't be read \(No such file"):
+            source(server, creds_file=creds)
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +170,5 @@ async def test_what_is_wrong_with_tls_is_told(secure, authority, tmp_path):
     trustme.CA().cert_pem.write_to_path(other)
     await refused(source(secure, cert_file=ours, ca_file=other), "CERTIFICATE_VERIFY_FAILED")
     foreign = certificate(tmp_path, trustme.CA())
-    await refused(source(secure, cert_file=foreign, **known), secure.address)
-    await refused(source(secure, **known), secure.address)
-    await refused(source(secure), secure.address)
+    for options in ({"cert_file": foreign, **known}, known, {}):
+        await refused(source(secure, **options), "is TLS as it wants it?")

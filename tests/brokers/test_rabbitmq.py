@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from aiormq.exceptions import ChannelLockedResource
 from pamqp import encode
 from pamqp.commands import Basic
 
@@ -16,7 +17,7 @@ from faas_connector.settings.sources import load_source
 from faas_connector.sources.rabbitmq import RabbitMqSource
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import FaultProxy, LocalFunction, LocalGateway
-from faas_connector.testing.contract_kit import opened
+from faas_connector.testing.contract_kit import ContractSession, opened
 from servers.rabbitmq import PASSWORD, USER
 
 from .harness import replicas, slow_function
@@ -167,6 +168,40 @@ async def test_queues_exchanges_and_bindings_are_made(rabbitmq, channel, queue):
     assert both[0].event.headers["X-Rabbitmq-Exchange"] == f"{queue}-shop"
 
 
+QUORUM = {"x-queue-type": "quorum"}
+
+
+@pytest.mark.parametrize(
+    ("options", "made"),
+    [
+        ({}, {"durable": True}),
+        ({"durable": False}, {"durable": False}),
+        ({"auto_delete": True}, {"durable": True, "auto_delete": True}),
+        ({"queue_type": "quorum"}, {"durable": True, "arguments": QUORUM}),
+        (
+            {"queue_type": "quorum", "durable": False, "delivery_limit": 5},
+            {"durable": True, "arguments": {**QUORUM, "x-delivery-limit": 5}},
+        ),
+    ],
+)
+async def test_a_queue_is_made_as_it_is_set_up(rabbitmq, channel, queue, options, made):
+    async with reading(source_of(rabbitmq, queue, **options)):
+        await channel.queue_declare(queue, **made)  # the broker refuses another one of that name
+
+
+async def test_an_exclusive_queue_is_for_us_alone(rabbitmq, channel, queue):
+    async with reading(source_of(rabbitmq, queue, exclusive=True)):
+        with pytest.raises(ChannelLockedResource):
+            await channel.queue_declare(queue, passive=True)
+
+
+@pytest.mark.parametrize("kind", ["topic", "direct", "fanout"])
+async def test_an_exchange_is_made_as_it_is_set_up(rabbitmq, channel, queue, kind):
+    source = source_of(rabbitmq, queue, bindings=(f"{queue}-made:key",), exchange_type=kind)
+    async with reading(source):
+        await channel.exchange_declare(f"{queue}-made", exchange_type=kind, durable=True)
+
+
 async def test_a_queue_that_is_there_is_used_as_it_is(rabbitmq, channel, queue):
     await channel.queue_declare(queue, durable=False, arguments={"x-max-length": 5})
     await channel.basic_publish(b"1", routing_key=queue)
@@ -188,7 +223,18 @@ async def test_no_more_are_sent_than_may_be_unsettled(rabbitmq, channel, queue):
     async with reading(source_of(rabbitmq, queue, prefetch=5)) as found:
         await found.take(5)
         assert await found.next(0.3) is None
-        assert (await channel.queue_declare(queue, passive=True)).message_count == 15
+        assert await left(rabbitmq, queue) == 15
+
+
+async def test_several_queues_divide_what_may_be_unsettled(rabbitmq, channel, queue, monkeypatch):
+    monkeypatch.setattr(ContractSession, "max_unsettled", 6)
+    queues = f"{queue}-a", f"{queue}-b"
+    for each in queues:
+        await send(channel, each, *(b"%d" % number for number in range(20)))
+    async with reading(source_of(rabbitmq, queue, queues=queues)) as found:
+        await found.take(6)
+        assert await found.next(0.3) is None
+        assert [await left(rabbitmq, each) for each in queues] == [17, 17]
 
 
 # Security
@@ -305,13 +351,16 @@ async def test_what_is_rejected_is_in_the_dead_letter_exchange(rabbitmq, channel
     await channel.queue_declare(f"{queue}-dead")
     await channel.queue_bind(f"{queue}-dead", f"{queue}-dead")
     headers = {"Color": "blue", "blob": bytearray(b"\xff")}
-    await send(channel, queue, b"1", headers=headers, message_id="m")
+    passing = {"delivery_mode": 1, "expiration": "600000"}
+    await send(channel, queue, b"1", headers=headers, message_id="m", **passing)
     source = source_of(rabbitmq, queue, dead_letter_exchange=f"{queue}-dead")
     async with reading(source) as found:
         [delivery] = await found.take(1)
         await delivery.reject()
     dead = await channel.basic_get(f"{queue}-dead", no_ack=True)
     assert (dead.body, dead.routing_key, dead.header.properties.message_id) == (b"1", queue, "m")
+    kept = dead.header.properties
+    assert (kept.delivery_mode, kept.expiration) == (2, None)
     assert dead.header.properties.headers == {
         **headers,
         "x-first-death-queue": queue,
@@ -380,6 +429,20 @@ async def test_the_last_delivery_of_a_quorum_queue_is_told(rabbitmq, channel, qu
         assert last.deadline <= 3  # so that it is parked, and not lost with us
         await last.ack()
     assert "for the last time (it came 3 times)" in caplog.text
+
+
+async def test_the_limit_of_a_newer_broker_is_assumed(rabbitmq, channel, queue):
+    """RabbitMQ 4 delivers 20 times again what came back, unless it is told another limit."""
+    async with reading(source_of(rabbitmq, queue, queue_type="quorum")) as found:
+        await found.next(0.0)
+        await channel.basic_publish(b"1", routing_key=queue)
+        for _ in range(20):
+            [delivery] = await found.take(1)
+            assert not delivery.is_last
+            await delivery.nack()
+        [last] = await found.take(1)
+        assert last.is_last
+        await last.ack()
 
 
 @pytest.fixture
@@ -454,11 +517,13 @@ async def test_the_brokers_timeout(impatient, queue):
     """Where it is not told, its end is; where it is, nothing waits for so long."""
     async with impatient.channel() as channel:
         await send(channel, queue, *(b"%d" % number for number in range(50)))
-    with pytest.raises(SourceError, match="give consumer_timeout the value"):  # noqa: PT012
-        async with reading(source_of(impatient, queue)) as found:
-            await found.take(1)
-            await asyncio.sleep(4.5)
+    async with reading(source_of(impatient, queue)) as found:
+        [first] = await found.take(1)
+        await asyncio.sleep(4.5)
+        with pytest.raises(SourceError, match="give consumer_timeout the value"):
             await found.take(50)
+        with pytest.raises(SourceError, match=r"can't be settled: the channel is closed$"):
+            await first.ack()
     async with reading(source_of(impatient, queue, consumer_timeout=2.0)) as found:
         [first] = await found.take(1)
         await first.ack()
@@ -505,6 +570,18 @@ async def test_a_broker_that_says_nothing_is_told(rabbitmq, channel, queue):
                 await found.next()
         await proxy.resume()
         assert (await first_of(source)).event.data == b"1"
+
+
+async def test_a_connection_that_falls_silent_is_lost(rabbitmq, channel, queue):
+    await send(channel, queue)
+    async with FaultProxy(rabbitmq.host, rabbitmq.port) as proxy:
+        url = f"amqp://{proxy.host}:{proxy.port}"
+        async with reading(source_of(rabbitmq, queue, url=url, heartbeat=1)) as found:
+            await found.next(0.2)
+            proxy.black_hole()
+            with pytest.raises(SourceError):
+                async with asyncio.timeout(10):
+                    await found.next()
 
 
 async def test_an_outage_is_told_in_one_line(rabbitmq, channel, queue, caplog):

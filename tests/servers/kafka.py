@@ -18,6 +18,10 @@ from .base import Server, binary_of, locked
 
 VERSION = "4.1.0"
 USER, PASSWORD = "reader", "s3cret-kafka"
+# Each mechanism has one of its own, so that none can stand for another.
+PASSWORDS = {
+    "plain": PASSWORD, "scram-sha-256": f"{PASSWORD}-256", "scram-sha-512": f"{PASSWORD}-512",
+}  # fmt: skip
 POM = f"""<project><modelVersion>4.0.0</modelVersion><groupId>tests</groupId>
 <artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging><dependencies>
 <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
@@ -29,9 +33,10 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAIN://{plain},SASL://{sasl},TLS://{tls},CONTROLLER://{controller}
-advertised.listeners=PLAIN://{plain},SASL://{sasl},TLS://{tls}
-listener.security.protocol.map=PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL
+listeners=PLAIN://{plain},SASL://{sasl},TLS://{tls},BOTH://{both},CONTROLLER://{controller}
+advertised.listeners=PLAIN://{plain},SASL://{sasl},TLS://{tls},BOTH://{both}
+listener.security.protocol.map=\
+  PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,BOTH:SASL_SSL
 inter.broker.listener.name=PLAIN
 log.dirs={folder}/data
 offsets.topic.replication.factor=1
@@ -51,10 +56,16 @@ super.users=User:ANONYMOUS
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.sasl.plain.sasl.jaas.config=\
   org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
+listener.name.both.plain.sasl.jaas.config=\
+  org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
 listener.name.sasl.scram-sha-256.sasl.jaas.config=\
   org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl.scram-sha-512.sasl.jaas.config=\
   org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.both.scram-sha-512.sasl.jaas.config=\
+  org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.both.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.both.ssl.client.auth=none
 ssl.keystore.type=PEM
 ssl.keystore.location={folder}/server.pem
 ssl.truststore.type=PEM
@@ -94,26 +105,29 @@ _LITERAL = _ALLOW = 3
 
 
 class KafkaServer(Server):
-    """One broker, with what tests do to it; a plain port, one with SASL, one with TLS."""
+    """One broker, with what tests do to it; a port that is plain, of SASL, of TLS, of both."""
 
     def __init__(self, folder, ca):
         super().__init__(folder)
         self.url = self.address
-        self.sasl_url, self.tls_url, controller = (
-            f"{self.host}:{self.another_port()}" for _ in range(3)
+        self.sasl_url, self.tls_url, self.both_url, controller = (
+            f"{self.host}:{self.another_port()}" for _ in range(4)
         )
         self.settings = folder / "server.properties"
         self.settings.write_text(
             SETTINGS.format(
-                plain=self.url, sasl=self.sasl_url, tls=self.tls_url, controller=controller,
-                folder=folder, user=USER, password=PASSWORD,
+                plain=self.url, sasl=self.sasl_url, tls=self.tls_url, both=self.both_url,
+                controller=controller, folder=folder, user=USER, password=PASSWORD,
             )
         )  # fmt: skip
         self._certify(ca)
         scram = [
             part
-            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
-            for part in ("-S", f"{mechanism}=[name={USER},password={PASSWORD}]")
+            for mechanism in ("scram-sha-256", "scram-sha-512")
+            for part in (
+                "-S",
+                f"{mechanism.upper()}=[name={USER},password={PASSWORDS[mechanism]}]",
+            )
         ]
         subprocess.run(
             [*self._java("-Xmx128m"), "kafka.tools.StorageTool", "format",
@@ -203,6 +217,12 @@ class KafkaServer(Server):
         async with admin(self.url) as client:
             [answer] = await client.describe_consumer_groups([group])
             return [member[0] for member in answer.groups[0][5]]
+
+    async def protocol(self, group):
+        """How the partitions of a group are divided."""
+        async with admin(self.url) as client:
+            [answer] = await client.describe_consumer_groups([group])
+            return answer.groups[0][4]
 
     async def expel(self, group):
         """Put every member out of its group, as where it was silent for too long."""

@@ -40,15 +40,14 @@ async def whole(work: Coroutine[Any, Any, T], what: str, *, grace: float = 0.0) 
 
 
 @asynccontextmanager
-async def beside(what: str, *works: Coroutine[Any, Any, object]) -> AsyncGenerator[None]:
+async def beside(what: str, work: Coroutine[Any, Any, object]) -> AsyncGenerator[None]:
     """Have it done while the block runs, and no longer."""
-    tasks = [asyncio.create_task(work, name=what) for work in works]
+    task = asyncio.create_task(work, name=what)
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def one_line(error: BaseException) -> str:

@@ -94,6 +94,7 @@ async def consumer_of(
     except Error as error:
         raise SourceError(f"{label}: {error}") from None
     config = info.config
+    _warn_of_subjects(label, wanted=_subjects(wanted), found=_subjects(config))
     limit = config.max_deliver if config.max_deliver and config.max_deliver > 0 else None
     if limit is not None:
         _log.warning(
@@ -111,6 +112,20 @@ async def consumer_of(
         limit,
         passing=info.name != wanted.durable_name,
     )
+
+
+def _subjects(config: ConsumerConfig) -> set[str]:
+    """What it is limited to; nothing where it is not."""
+    given = (*(config.filter_subjects or ()), config.filter_subject)
+    return {each for each in given if each and each != ">"}
+
+
+def _warn_of_subjects(label: str, *, wanted: set[str], found: set[str]) -> None:
+    if wanted and wanted != found:
+        _log.warning(
+            "%s is there already and delivers %s, not %s; change it, or give another durable",
+            label, ", ".join(sorted(found)) or "all subjects", ", ".join(sorted(wanted)),
+        )  # fmt: skip
 
 
 async def forget(client: Client, consumer: Consumer, domain: str) -> None:

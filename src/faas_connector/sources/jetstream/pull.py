@@ -115,20 +115,20 @@ class JetStreamDelivery(Delivery):
     def __init__(self, message: Msg, consumer: Consumer) -> None:
         found = message.metadata
         stream, sequence, count = found.stream, found.sequence.stream, found.num_delivered
-        # A stream that is made anew counts from 1 again; the time tells them apart.
-        stored = message.reply.split(".")[-2]
+        stored = found.timestamp.isoformat()
         own = {
             "Stream": stream,
             "Consumer": found.consumer,
             "Sequence": str(sequence),
             "Delivered": str(count),
-            "Timestamp": found.timestamp.isoformat(),
+            "Timestamp": stored,
         }
         headers = headers_of(message, own)
         event_id: str | None = (message.headers or {}).get("Nats-Msg-Id")
         subject = message.subject
         super().__init__(
             Event(subject, message.data, headers, id=event_id, key=subject, time=found.timestamp),
+            # A stream that is made anew counts from 1 again; the time tells them apart.
             position=f"{stream}/{sequence}/{stored}",
             redelivered=count > 1,
             count=count,

@@ -72,8 +72,7 @@ class JetStreamSource(NatsSettings):
 
     traits = SourceTraits(
         guarantee=Guarantee.AT_LEAST_ONCE, confirms_acks=False, delays_nacks=True, extends=True,
-        replicas_share=True,
-        connector="faas-connector/jetstream-connector",
+        replicas_share=True, connector="faas-connector/jetstream-connector",
     )  # fmt: skip
 
     def __post_init__(self) -> None:

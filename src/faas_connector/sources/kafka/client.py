@@ -48,7 +48,7 @@ _CLOSED: dict[type[Exception], str] = {
     _errors.GroupAuthorizationFailedError: "as a member of group",
 }
 # What our own warning says better.
-_TOPIC_MISSING = "Topic %s not found in cluster metadata"
+_TOPIC_MISSING = ("Topic %s not found in cluster metadata", "No partition metadata for topic %s")
 _CONNECTING = 10.0
 # Seconds after which topics are looked for again that a pattern matches.
 _NEW_TOPICS = 30.0
@@ -77,7 +77,7 @@ class Record(Protocol):
 
 def consumer_of(kafka: KafkaSettings) -> Any:
     """An `AIOKafkaConsumer` that is not started yet."""
-    speak_rarely("aiokafka", "kafka", but=(_TOPIC_MISSING,))
+    speak_rarely("aiokafka", "kafka", but=_TOPIC_MISSING)
     heartbeat = min(3.0, kafka.session_timeout / 10)
     return _kafka.AIOKafkaConsumer(
         **_connection(kafka),

@@ -96,7 +96,7 @@ async def _connect(
         if isinstance(error, SlowConsumerError):
             drop(1, "came faster than they could be taken: run more connectors")
         elif client.is_connected and "permissions violation" in str(error).lower():
-            inbox.fail(f"{error}; allow this user to do so")
+            inbox.fail(f"{str(error).removeprefix('nats: ')}; allow this user to do so")
 
     async def lost() -> None:
         inbox.fail("the connection was lost")
@@ -133,7 +133,7 @@ def _why_refused(source: NatsSettings, error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"can't read {error.filename} ({error.strerror}); is creds_file right?"
     if isinstance(error, OSError | Error):
-        return f"can't connect ({one_line(error)}); is the server up?"
+        return f"can't connect ({one_line(error)}); is the server up, and is TLS as it wants it?"
     return f"can't connect ({type(error).__name__}); are nkey and creds_file right?"
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from faas_connector.auth import Secret
+from faas_connector.errors import ConfigError
 from faas_connector.matching import TopicMatcher
 from faas_connector.options import Foreign, Seconds, option, settings
 from faas_connector.sources.broker import BrokerSettings, check_login, ssl_context
@@ -29,7 +30,7 @@ class NatsSettings(BrokerSettings):
     """The token, where the server asks for one."""
     nkey: Secret | None = option(default=None, shown=False)
     """The seed of an NKey (`SU…`), where the server knows its public key."""
-    creds_file: Path | None = option(default=None, example="/etc/nats/connector.creds")
+    creds_file: Path | None = option(default=None, example="/var/openfaas/secrets/nats-creds")
     """A file of credentials (a JWT and its seed), as `nsc generate creds` writes it."""
     connect_timeout: Seconds = 5.0
     """For a server to accept us."""
@@ -51,6 +52,14 @@ def check_nats(source: NatsSettings, kind: str) -> None:
         check_url(url, f"{kind}.url", _SCHEMES, "nats://127.0.0.1:4222")
     check_login(source, kind)
     ssl_context(source, kind)
+    try:
+        if source.creds_file is not None:
+            source.creds_file.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{kind}.creds_file: {source.creds_file} can't be read ({error.strerror}); is it "
+            "mounted, and may this user read it?"
+        ) from None
 
 
 def is_subject(text: str) -> bool:

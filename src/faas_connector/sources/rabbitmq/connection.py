@@ -67,6 +67,8 @@ def reason_of(error: BaseException | None) -> str:
     """What the broker, or the library, said; in one line."""
     if error is None:
         return "it ended"
+    if isinstance(error, ChannelInvalidStateError):
+        return "the channel is closed"
     text = one_line(error)
     if text.startswith("("):  # several arguments
         text = " ".join(" ".join(str(each).split()) for each in error.args if each)

@@ -94,7 +94,7 @@ class RabbitMqSettings(BrokerSettings):
     """The broker's `consumer_timeout`: it closes the channel where a message stays unsettled for
     longer, so events are parked before."""
     heartbeat: Seconds = 20.0
-    """Two of these without a word, and the connection counts as lost."""
+    """Three of these without a word, and the connection counts as lost."""
     connect_timeout: Seconds = 10.0
     """For the broker to accept us."""
 
