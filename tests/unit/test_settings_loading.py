@@ -168,6 +168,10 @@ def test_what_existing_connectors_know_and_we_do_not_is_said(tmp_path):
         ("version: 2\n", "c.yaml:1: the file must say 'version: 1'"),
         ("version: 1\n", "c.yaml:1: sources must be a list; for example sources: [{timer:"),
         ("version: 1\nsource: []\n", "c.yaml:2: the file has no 'source'; did you mean 'sources'?"),
+        (
+            "version: 1\ngatway: {}\n",
+            "'gatway'; did you mean 'gateway'?, for example: gateway: {url: http://gateway.open",
+        ),
         ("version: 1\nsources: [{}]\n", "c.yaml:2: a source needs one kind, got none; for example"),
         ("version: 1\nsources: [{timr: {}}]\n", "a source has no 'timr'; did you mean 'timer'?"),
         (
