@@ -1,6 +1,15 @@
 """Counting, without any run."""
 
-from faas_connector.metrics import BUCKETS, CallBook, Histogram
+from faas_connector.metrics import (
+    BUCKETS,
+    CallBook,
+    Histogram,
+    Phase,
+    Report,
+    RunReport,
+    SourceCounts,
+    SourceReport,
+)
 from faas_connector.names import FunctionName
 
 
@@ -34,3 +43,29 @@ def test_a_bound_belongs_to_its_bucket():
     for seconds in (BUCKETS[0], BUCKETS[0] + 1e-9, BUCKETS[-1] + 1):
         histogram.observe(seconds)
     assert (histogram.counts[0], histogram.counts[1], histogram.counts[-1]) == (1, 1, 1)
+
+
+def source(name, *, is_connected):
+    return SourceReport(
+        name=name, is_connected=is_connected, reopened=0, unsettled=0, unsettled_bytes=0, lag=None,
+        counts=SourceCounts(),
+    )  # fmt: skip
+
+
+def running(*sources, store_works=True, is_gate_closed=False):
+    run = RunReport(
+        sources=sources, in_flight=0, waiting=0, is_gate_closed=is_gate_closed,
+        store_works=store_works, store=None, paused=0, events={}, verdicts={},
+        durations=Histogram(),
+    )  # fmt: skip
+    return Report(phase=Phase.RUNNING, run=run)
+
+
+def test_what_keeps_it_from_being_ready():
+    up, down = source("orders", is_connected=True), source("mails", is_connected=False)
+    assert running(up).unready() == running(up, is_gate_closed=True).unready() == []
+    assert running(up, down).unready() == ["source mails is not connected"]
+    assert running(up, store_works=False).unready() == ["the store fails"]
+    assert Report(phase=Phase.STARTING).unready() == ["there is no map of functions yet"]
+    assert Report(phase=Phase.DRAINING).unready() == ["it is draining"]
+    assert Report(phase=Phase.IDLE).unready() == ["no run has begun, or it is over"]
