@@ -134,6 +134,10 @@ def test_one_source_of_the_command_line(tmp_path):
 def test_one_source_of_a_file_is_chosen_by_kind_and_name(tmp_path):
     made = plan(tmp_path, kind="timer", name="second", source_flags={"topic": "flag"})
     assert [each.source.topic for each in made.loaded.sources] == ["flag"]
+    environ = {"FAAS_CONNECTOR_SECOND_TOPIC": "env", "FAAS_CONNECTOR_SECOND_INTERVAL": "2s"}
+    made = plan(tmp_path, FILE, environ, kind="timer", name="second", source_flags={"topic": "x"})
+    (second,) = made.loaded.sources
+    assert (second.source.topic, second.source.interval) == ("x", 2.0)
     assert "choose one with --name" in refused(tmp_path, FILE, kind="timer")
 
 
