@@ -245,6 +245,25 @@ def test_logs_for_programs_and_responses(start, printer):
     answers = [line for line in lines if line["logger"] == "faas_connector.responses"]
     assert answers[0]["topic"] == "orders.new"
     assert answers[0]["status"] == 200
+    assert answers[0]["function"] == "printer.openfaas-fn"
+    assert (answers[0]["event_id"], answers[0]["attempt"]) == ("0", 1)
+    assert answers[0]["call_id"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("--log-responses", []),
+        ("--log-response-body", ["printed"]),
+        ("--log-request-body", ["createdAt"]),
+    ],
+)
+def test_bodies_are_logged_where_that_is_asked_for(start, printer, asked, shown):
+    run = start(*TIMER, "--state", "none", asked)
+    printer.wait_received(2, within=60)
+    assert run.end(signal.SIGTERM) == 0, run.errors
+    assert "orders.new -> printer.openfaas-fn 200" in run.errors
+    assert [each for each in ("printed", "createdAt") if each in run.errors] == shown
 
 
 def test_the_environment_of_an_existing_connectors_chart(start, tmp_path):
