@@ -147,6 +147,15 @@ def test_a_second_signal_aborts_with_status_1(start, threaded_gateway):
     assert "aborted" in run.errors
 
 
+def test_it_waits_no_longer_for_the_state_folder_than_it_is_told(start, printer):
+    first = start(*TIMER, "--state", "state")
+    printer.wait_received(1, within=60)
+    second = start(*TIMER, "--state", "state", "--state-wait", "100ms")
+    assert second.end(within=20) == 1
+    assert "the state folder state is used by another run" in second.errors
+    assert first.end(signal.SIGTERM) == 0
+
+
 def test_a_durable_webhook(start, printer):
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -75,6 +75,7 @@ async def test_a_post_reaches_every_function_as_it_came():
         ({"topic_header": "X-E", "topics": ("push",)}, "/", ["X-E: other"], None),
         ({"topic_header": "X-E", "topics": ("push",)}, "/", [], None),
         ({"topic_header": "X-E", "topics": ("push",)}, "/push", [], None),
+        ({"topic_header": "X-E", "topics": ("push",)}, "/push", ["X-E: push"], None),
         ({"topic_header": "X-E", "topic_prefix": "gh."}, "/", ["X-E: push"], "gh.push"),
     ],
 )
