@@ -64,6 +64,13 @@ def test_a_restart_skips_nothing_that_jitter_puts_off():
                 assert later.due(time)[0] == [each for each in firings if due(each) > begun]
 
 
+def test_what_was_due_before_the_beginning_does_not_fire():
+    hourly = Job("t", parse("0 * * * *"))
+    for begun in range(0, 24 * 3600, 700):
+        agenda = agenda_of(hourly, catch_up=3600.0, jitter=3000.0, since=begun)
+        assert agenda.due(begun) == ([], [])
+
+
 def due(firing):
     agenda = agenda_of(firing.job, jitter=3000.0, since=firing.scheduled - 3001.0)
     while True:

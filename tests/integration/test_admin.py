@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ from faas_connector.testing import Answer, LocalFunction
 pytest_plugins = ["faas_connector.testing.plugin"]
 
 RUN = [
-    sys.executable, "-m", "faas_connector", "run", "webhook", "--listen", "127.0.0.1:0",
+    sys.executable, "-m", "faas_connector", "run", "webhook",
     "--topics", "orders,slow,nobody", "--durable", "--admin", "127.0.0.1:0", "--state", "state",
 ]  # fmt: skip
 BUILD = "faas_connector_build_info"
@@ -56,12 +57,12 @@ def eventually(condition, within=60):
 
 
 class Run:
-    def __init__(self, folder, gateway):
+    def __init__(self, folder, gateway, listen="127.0.0.1:0"):
         environ = {name: each for name, each in os.environ.items() if not name.startswith(OURS)}
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                RUN, stdout=log, stderr=log, cwd=folder,
+                [*RUN, "--listen", listen], stdout=log, stderr=log, cwd=folder,
                 env=environ | {"HOME": str(folder), "OPENFAAS_URL": gateway.url},
             )  # fmt: skip
 
@@ -93,8 +94,23 @@ def values(page):
 
 
 @pytest.fixture
-def run(tmp_path, threaded_gateway):
+def start(tmp_path, threaded_gateway):
+    """Start a run; it is killed in the end."""
+    runs = []
 
+    def start(**options):
+        runs.append(Run(tmp_path, threaded_gateway, **options))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.kill()
+        run.process.wait()
+
+
+@pytest.fixture
+def run(start, threaded_gateway):
     threaded_gateway.add(
         LocalFunction(name="taker", annotations={"topic": "orders"}, answer="taken")
     )
@@ -105,11 +121,7 @@ def run(tmp_path, threaded_gateway):
             answer=lambda _: Answer(400, (), b"SECRET"),
         )
     )
-    run = Run(tmp_path, threaded_gateway)
-    yield run
-    if run.process.poll() is None:
-        run.process.kill()
-    run.process.wait()
+    return start()
 
 
 def test_what_probes_and_prometheus_see(run, threaded_gateway):
@@ -149,6 +161,18 @@ def test_what_probes_and_prometheus_see(run, threaded_gateway):
     assert run.get("/healthz") == (200, "ok\n")
     threaded_gateway.up()
     assert run.process.wait(60) == 0
+
+
+def test_it_is_ready_once_there_is_a_map_and_its_source_is_connected(start, threaded_gateway):
+    threaded_gateway.down()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        run = start(listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        assert run.get("/readyz") == (503, "there is no map of functions yet\n")
+        assert run.get("/healthz") == (200, "ok\n")
+        threaded_gateway.up()
+        eventually(lambda: run.get("/readyz") == (503, "source webhook is not connected\n"))
+        assert run.get("/healthz") == (200, "ok\n")
+    eventually(lambda: run.get("/readyz") == (200, "ok\n"))
 
 
 async def test_a_stuck_loop_is_told():

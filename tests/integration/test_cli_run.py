@@ -147,6 +147,15 @@ def test_a_second_signal_aborts_with_status_1(start, threaded_gateway):
     assert "aborted" in run.errors
 
 
+def test_it_waits_no_longer_for_the_state_folder_than_it_is_told(start, printer):
+    first = start(*TIMER, "--state", "state")
+    printer.wait_received(1, within=60)
+    second = start(*TIMER, "--state", "state", "--state-wait", "100ms")
+    assert second.end(within=20) == 1
+    assert "the state folder state is used by another run" in second.errors
+    assert first.end(signal.SIGTERM) == 0
+
+
 def test_a_durable_webhook(start, printer):
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -245,6 +254,25 @@ def test_logs_for_programs_and_responses(start, printer):
     answers = [line for line in lines if line["logger"] == "faas_connector.responses"]
     assert answers[0]["topic"] == "orders.new"
     assert answers[0]["status"] == 200
+    assert answers[0]["function"] == "printer.openfaas-fn"
+    assert (answers[0]["event_id"], answers[0]["attempt"]) == ("0", 1)
+    assert answers[0]["call_id"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("--log-responses", []),
+        ("--log-response-body", ["printed"]),
+        ("--log-request-body", ["createdAt"]),
+    ],
+)
+def test_bodies_are_logged_where_that_is_asked_for(start, printer, asked, shown):
+    run = start(*TIMER, "--state", "none", asked)
+    printer.wait_received(2, within=60)
+    assert run.end(signal.SIGTERM) == 0, run.errors
+    assert "orders.new -> printer.openfaas-fn 200" in run.errors
+    assert [each for each in ("printed", "createdAt") if each in run.errors] == shown
 
 
 def test_the_environment_of_an_existing_connectors_chart(start, tmp_path):

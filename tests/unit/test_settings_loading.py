@@ -134,6 +134,10 @@ def test_one_source_of_the_command_line(tmp_path):
 def test_one_source_of_a_file_is_chosen_by_kind_and_name(tmp_path):
     made = plan(tmp_path, kind="timer", name="second", source_flags={"topic": "flag"})
     assert [each.source.topic for each in made.loaded.sources] == ["flag"]
+    environ = {"FAAS_CONNECTOR_SECOND_TOPIC": "env", "FAAS_CONNECTOR_SECOND_INTERVAL": "2s"}
+    made = plan(tmp_path, FILE, environ, kind="timer", name="second", source_flags={"topic": "x"})
+    (second,) = made.loaded.sources
+    assert (second.source.topic, second.source.interval) == ("x", 2.0)
     assert "choose one with --name" in refused(tmp_path, FILE, kind="timer")
 
 
@@ -168,6 +172,10 @@ def test_what_existing_connectors_know_and_we_do_not_is_said(tmp_path):
         ("version: 2\n", "c.yaml:1: the file must say 'version: 1'"),
         ("version: 1\n", "c.yaml:1: sources must be a list; for example sources: [{timer:"),
         ("version: 1\nsource: []\n", "c.yaml:2: the file has no 'source'; did you mean 'sources'?"),
+        (
+            "version: 1\ngatway: {}\n",
+            "'gatway'; did you mean 'gateway'?, for example: gateway: {url: http://gateway.open",
+        ),
         ("version: 1\nsources: [{}]\n", "c.yaml:2: a source needs one kind, got none; for example"),
         ("version: 1\nsources: [{timr: {}}]\n", "a source has no 'timr'; did you mean 'timer'?"),
         (

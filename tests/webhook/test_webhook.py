@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
@@ -74,6 +75,7 @@ async def test_a_post_reaches_every_function_as_it_came():
         ({"topic_header": "X-E", "topics": ("push",)}, "/", ["X-E: other"], None),
         ({"topic_header": "X-E", "topics": ("push",)}, "/", [], None),
         ({"topic_header": "X-E", "topics": ("push",)}, "/push", [], None),
+        ({"topic_header": "X-E", "topics": ("push",)}, "/push", ["X-E: push"], None),
         ({"topic_header": "X-E", "topic_prefix": "gh."}, "/", ["X-E: push"], "gh.push"),
     ],
 )
@@ -290,7 +292,8 @@ async def test_503_where_the_journal_is_full():
     store = MemoryStore(max_journal_bytes=200)
     async with LocalGateway(functions=[function()]) as gateway:
         async with pushing(partial(orders, durable=True), gateway, store) as webhook:
-            assert (await webhook.post("/orders", bytes(300))).status == 503
+            reply = await webhook.post("/orders", bytes(300))
+            assert (reply.status, reply.headers["retry-after"]) == (503, "5")
             assert (await webhook.post("/orders", bytes(10))).status == 202
 
 
@@ -304,8 +307,49 @@ async def test_503_where_too_many_wait():
                 await gateway.wait_received(1)
                 replies = await asyncio.gather(*(webhook.post() for _ in range(5)))
                 assert sorted(reply.status for reply in replies) == [202, 202, 503, 503, 503]
+                refused = [reply for reply in replies if reply.status == 503]
+                assert [reply.headers["retry-after"] for reply in refused] == ["5"] * 3
                 assert (await first.reply()).status == 202
         assert len(gateway.received) == 3
+
+
+async def test_503_where_there_are_too_many_clients():
+    async with LocalGateway(functions=[function()]) as gateway:
+        async with pushing(partial(orders, max_connections=1), gateway) as webhook:
+            async with admitted(webhook) as first, webhook.client() as second:
+                reply = await second.reply()
+                assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+                assert (await first.post()).status == 202
+
+
+@asynccontextmanager
+async def admitted(webhook):
+    """The only client there may be, once the one before has gone."""
+    while True:
+        async with webhook.client() as only:
+            if (await only.post()).status == 202:
+                yield only
+                return
+        await asyncio.sleep(0.005)
+
+
+async def test_503_where_unfinished_requests_hold_too_much(monkeypatch):
+    monkeypatch.setattr("faas_connector.sources.webhook.listening._MAX_HELD", 5000)
+    async with LocalGateway(functions=[function()]) as gateway:
+        async with pushing(orders, gateway) as webhook:
+            async with webhook.client() as first, webhook.client() as second:
+                for unfinished in (first, second):
+                    unfinished.write(request(body=bytes(4000))[:-1])
+                # One of them, since both together hold more; the other goes on.
+                tasks = {asyncio.create_task(each.reply()): each for each in (first, second)}
+                [refused], [waiting] = await asyncio.wait(
+                    tasks, return_when=asyncio.FIRST_COMPLETED
+                )
+                reply = refused.result()
+                assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+                tasks[waiting].write(b"\0")
+                assert (await waiting).status == 202
+        assert len(gateway.received) == 1
 
 
 async def test_503_while_it_drains_and_what_it_took_is_seen_through():
@@ -342,6 +386,8 @@ async def test_a_known_delivery_is_answered_and_not_repeated():
                 assert reply.status == 202
             again = await webhook.post("/orders", b"1", github(b"1"), "X-GitHub-Delivery: d-2")
             assert again.status == 202
+            report = await webhook.controller.report()
+            assert report.run.events["duplicate"] == 2
         async with pushing(make, gateway, store) as webhook:  # and after a restart
             assert (await webhook.post("/orders", b"1", github(b"1"), known)).status == 202
         assert [call.header("X-Event-Id") for call in gateway.received] == ["d-1", "d-2"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from faas_connector.errors import ConnectorError, GatewayError, StoreLockedError
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.names import FunctionName
 from faas_connector.observability.admin import admin_address
+from faas_connector.serving.listener import Port
 from faas_connector.settings.loading import LoadedSource
 from faas_connector.supervisor import served
 from faas_connector.topic_map import TopicMap
@@ -133,9 +133,11 @@ async def _state(plan: Plan) -> Finding:
 
 def _admin(address: str) -> Finding:
     try:
-        host, port = admin_address(address)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.create_server((host, port), family=family).close()
+        port = Port(*admin_address(address))
+        try:
+            port.listen().close()
+        finally:
+            port.close()
     except (ConnectorError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         return Finding(False, "admin", f"can't listen on {address}: {reason or error}")
@@ -184,7 +186,9 @@ def of_functions(
             continue
         functions = here.match(topic)
         if not functions:
-            text = no_function_wants(topic, found, config.gateway_url)
+            text = _elsewhere(topic, source, found) or no_function_wants(
+                topic, found, config.gateway_url
+            )
             yield Finding(False, "topic", f"{name}: {text}")
         reached |= {each.name: each for each in functions}
     for written, takes in patterns.items():
@@ -202,6 +206,17 @@ def of_functions(
 
 def _patterns(source: LoadedSource) -> Mapping[str, Callable[[str], bool]]:
     return cast("Mapping[str, Callable[[str], bool]]", getattr(source.source, "topic_patterns", {}))
+
+
+def _elsewhere(topic: str, source: LoadedSource, found: TopicMap) -> str | None:
+    """What to say where only functions of other namespaces than the source's ask for a topic."""
+    asking = [str(each.name) for each in found.match(topic)]
+    if not asking:
+        return None
+    return (
+        f"{', '.join(asking)} asks for {topic!r}, and the source's namespaces are "
+        f"{', '.join(source.scope.namespaces)}"
+    )
 
 
 def _nobody_like(written: str, name: str, found: TopicMap, config: ControllerConfig) -> Finding:

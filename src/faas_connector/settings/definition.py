@@ -213,11 +213,19 @@ def leaves(raw: Raw, options: Sequence[Option], name: str, depth: int = 0) -> di
     for key, value in raw.entries(name, as_key(options[0], depth)).items():
         inside = [option for option in options if option.path[depth] == key]
         if not inside:
-            raise wrong_key(raw, key, name, {option.path[depth]: option for option in options})
+            raise wrong_key(raw, key, name, firsts(options, depth))
         if len(inside[0].path) > depth + 1:
             found |= leaves(value, inside, f"{name}.{key}", depth + 1)
         elif value.data is not None:
             found[inside[0].path] = value
+    return found
+
+
+def firsts(options: Sequence[Option], depth: int = 0) -> dict[str, Option]:
+    """The first option of each key, which tells what the key is for."""
+    found: dict[str, Option] = {}
+    for option in options:
+        found.setdefault(option.path[depth], option)
     return found
 
 

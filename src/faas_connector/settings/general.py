@@ -8,7 +8,7 @@ import msgspec
 
 from faas_connector.errors import ConfigError
 from faas_connector.settings.connector import ConnectorSettings, connector_options
-from faas_connector.settings.definition import Option, Path, leaves, wrong_key
+from faas_connector.settings.definition import Option, Path, firsts, leaves, wrong_key
 from faas_connector.settings.file import EXAMPLE, VERSION
 from faas_connector.settings.layers import (
     Layer,
@@ -55,7 +55,7 @@ def general(
 
 def _file_layer(file: Raw, options: Sequence[Option]) -> Layer:
     entries = file.entries("the file", f"version: {VERSION}")
-    known: dict[str, Option | str] = {option.path[0]: option for option in options}
+    known: dict[str, Option | str] = {**firsts(options)}
     known |= {"version": f"version: {VERSION}", "sources": EXAMPLE}
     for key in entries:
         if key not in known:

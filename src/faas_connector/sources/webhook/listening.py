@@ -110,7 +110,7 @@ async def listening(
     try:
         port = Port(host, number)
     except PortInUseError as error:
-        raise SourceError(f"{name} can't listen on {http.listen}: {error.strerror}") from error
+        raise SourceError(f"{name}: can't listen on {http.listen}: {error.strerror}") from error
     try:
         async with HandOver(
             session, max_waiting=http.max_waiting, max_waiting_bytes=http.max_waiting_bytes
