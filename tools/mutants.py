@@ -151,6 +151,10 @@ MUTANTS = (
         "await intake.writes()", "pass",
     ),
     Mutant(
+        "events of different stores have calls of the same name", "entries.py",
+        "{store.identity}/", "",
+    ),
+    Mutant(
         "max_in_flight is ignored", "limiter.py",
         "if self._free and self._has_room(function, concurrency):",
         "if self._has_room(function, concurrency):",

@@ -165,7 +165,7 @@ class Dispatcher:
         self.keeping.held.add(entry.id)
         position = entry.position
         if entry.function is None and position is None:
-            position = journal_position(entry.id)
+            position = self._journal_position(entry.id)
         delivery = Delivery(entry.event, position=position, redelivered=True)
         key = None if position is None else (entry.source, position)
         tracked = Tracked(intake, delivery, entry.event, entry.first, entry.source, key)
@@ -404,11 +404,15 @@ class Dispatcher:
             if key is not None:
                 self._in_hand.pop(key, None)
 
+    def _journal_position(self, entry_id: int) -> str:
+        assert self._keeper is not None  # noqa: S101  # entries are in a store
+        return journal_position(self._keeper.store, entry_id)
+
     def _is_journalled(self, tracked: Tracked, entry_id: int) -> None:
         tracked.entry_id = entry_id
         tracked.intake.journal(tracked)
         self.keeping.held.add(entry_id)
-        tracked.key = tracked.source, journal_position(entry_id)
+        tracked.key = tracked.source, self._journal_position(entry_id)
 
     async def _journal_all(self, events: list[Tracked]) -> None:
         """Write new events down together, and acknowledge them; then deliver each."""

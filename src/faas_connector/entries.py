@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from faas_connector.intake import Tracked
 from faas_connector.pursuit import Pending
-from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason, State
+from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason, State, Store
 
 # Seconds after which a redelivery is no longer expected.
 VERDICT_SECONDS = 7 * 24 * 3600.0
 _JOURNAL = "journal/"
 
 
-def journal_position(entry_id: int) -> str:
-    """What stands for the position of a journalled event that its broker gave none."""
-    return f"{_JOURNAL}{entry_id}"
+def journal_position(store: Store, entry_id: int) -> str:
+    """What stands for the position of a journalled event that its broker gave none.
+
+    Its calls are named after it: no other event may have it, in whichever store.
+    """
+    return f"{_JOURNAL}{store.identity}/{entry_id}"
 
 
 def is_of_broker(position: str | None) -> bool:

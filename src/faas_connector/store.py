@@ -353,6 +353,11 @@ class Store(Protocol):
         ...
 
     @property
+    def identity(self) -> str:
+        """Tells this store from all others, whose ids may be the same; it never changes."""
+        ...
+
+    @property
     def has_verdicts(self) -> bool:
         """Whether `known` could find anything for any position; told without waiting."""
         ...

@@ -190,3 +190,33 @@ def test_what_nobody_foresaw_leaves_a_group_unsettled_and_gives_its_room_back(mo
 
     with pytest.raises(AssertionError, match="a mistake"):  # the world's, over what was logged
         run(main())
+
+
+def test_calls_of_events_of_different_stores_have_different_names():
+    """A function takes what has the same name for a repetition, and ids are small numbers."""
+
+    async def main() -> set[str]:
+        world = World([function("a")], [source := pushing()])
+        async with world.running():
+            world.publish(source, b"1")
+            await world.quiet()
+        return {call.call_id for call in world.gateway.log}
+
+    assert len(run(main()) | run(main())) == 2
+
+
+def test_an_event_has_the_same_name_after_a_crash():
+    async def main() -> None:
+        world = World(
+            [function("a")], [source := pushing()],
+            lambda _name, _data, call: Answer(after=9.0) if call == 1 else OK, timeouts=SOON,
+        )  # fmt: skip
+        async with world.crashing():
+            world.publish(source, b"1")
+            await world.until(lambda: world.gateway.log)
+        async with world.running():
+            await world.quiet()
+        assert len(world.gateway.log) == 2
+        assert len({call.call_id for call in world.gateway.log}) == 1
+
+    run(main())

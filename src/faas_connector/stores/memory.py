@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
@@ -39,6 +40,8 @@ class MemoryStore:
         """
         self.fail_with: StoreError | None = None
         """What every method raises while it is set; nothing is kept then."""
+        self.identity = uuid.uuid4().hex
+        """Tells this store from all others."""
         self._max_journal_bytes = max_journal_bytes
         self._entries: dict[int, Entry] = {}
         self._last_id = 0

@@ -81,7 +81,13 @@ CREATE INDEX free_by_due ON entries (name, namespace, due)
     WHERE state = 1 AND (ordered <> 1 OR key IS NULL);
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+# Ids begin at 1 in each database.
+_VERSION_5 = """
+CREATE TABLE identity (name TEXT NOT NULL);
+INSERT INTO identity VALUES (lower(hex(randomblob(8))));
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """The step to each version from the one before; the first begins with nothing."""
 
 # SQLite's file format, 1.2: page size at 16, user version at 60, application id at 68.

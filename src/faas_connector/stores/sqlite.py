@@ -105,6 +105,7 @@ class SqliteStore:
         self._thread: StoreThread | None = None
         self._journal_bytes = 0
         self._has_verdicts = False
+        self._identity = ""
 
     async def __aenter__(self) -> Self:
         """Open it, or make it.
@@ -136,11 +137,13 @@ class SqliteStore:
         self._thread = None
 
     def _opened(self, connection: sqlite3.Connection) -> None:
-        """Count what is kept up to date from here on; in the thread."""
+        """Learn its identity, and count what is kept up to date from here on; in the thread."""
         (size,) = connection.execute(
             "SELECT coalesce(sum(size), 0) FROM entries WHERE state = 0"
         ).fetchone()
         self._journal_bytes = size + packs.totals(connection)[1]
+        (name,) = connection.execute("SELECT name FROM identity").fetchone()
+        self._identity = string(name)
         self._has_verdicts = bool(
             connection.execute(
                 "SELECT EXISTS (SELECT 1 FROM entries WHERE position IS NOT NULL AND state <> 0)"
@@ -163,6 +166,11 @@ class SqliteStore:
         if self._thread is None:
             raise ConnectorError("the store is not open; use it inside `async with SqliteStore()`")
         return self._thread.do(work)
+
+    @property
+    def identity(self) -> str:
+        """Tells this store from all others; known once it is entered."""
+        return self._identity
 
     @property
     def has_verdicts(self) -> bool:

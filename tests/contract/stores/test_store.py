@@ -104,6 +104,15 @@ async def test_ids_rise_and_are_never_given_twice(store):
     assert second[0] > first[-1]
 
 
+async def test_no_other_store_has_its_identity(store, tmp_path):
+    assert store.identity
+    async with SqliteStore(tmp_path / "other") as other:
+        identity = other.identity
+        assert identity not in {store.identity, MemoryStore().identity}
+    async with SqliteStore(tmp_path / "other") as again:
+        assert again.identity == identity
+
+
 async def test_an_entry_with_an_id_replaces(store):
     [number] = await store.write([parked(due=5.0)])
     again = parked(due=9.0, id=number, attempts=2)
@@ -902,6 +911,7 @@ async def test_what_an_older_version_wrote_is_all_there(tmp_path, version):
     write_old(tmp_path / "state", version, kept)
     async with SqliteStore(tmp_path / "state") as store:
         assert schema.version_of(store.path) == len(schema.MIGRATIONS)
+        assert store.identity
         assert ids(await store.due(5.0, limit=9)) == [4, 1]
         assert ids(await store.due(9.0, limit=9, paused=[ONE])) == [4, 2, 3]
         assert ids(await store.select(Query())) == [5]
