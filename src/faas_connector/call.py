@@ -26,7 +26,8 @@ def response_of(
     function: FunctionName,
     call_id: str,
     begun: float,
-    number: int,
+    source: str = "",
+    number: int = 1,
 ) -> InvokerResponse:
     """What came of a call.
 
@@ -36,14 +37,18 @@ def response_of(
         function: who was called.
         call_id: its name.
         begun: when, by `time.perf_counter`.
+        source: the name of the source that the event came from; empty outside a run.
         number: which call of this event and function it was; 1 is the first.
     """
     duration = perf_counter() - begun
     if isinstance(end, RawResponse):
         return InvokerResponse(
-            event, function, call_id, duration, end.status, end.headers, end.body, None, number
-        )
-    return InvokerResponse(event, function, call_id, duration, error=end, attempts=number)
+            event, function, call_id, duration, end.status, end.headers, end.body, None, number,
+            source,
+        )  # fmt: skip
+    return InvokerResponse(
+        event, function, call_id, duration, error=end, attempts=number, source=source
+    )
 
 
 class Calling(Protocol):
@@ -67,6 +72,7 @@ class Call(Exchange, eq=False):
     call_id: str
     counted: Counted
     told: Callable[[InvokerResponse], None]
+    source: str
     number: int = 1
     """Which call of this event and function it is."""
     begun: float = msgspec.field(default_factory=perf_counter)
@@ -85,7 +91,7 @@ class Call(Exchange, eq=False):
     def _end(self, end: RawResponse | TransportError) -> None:
         self.has_ended = True
         response = response_of(
-            end, self.event, self.function, self.call_id, self.begun, self.number
+            end, self.event, self.function, self.call_id, self.begun, self.source, self.number
         )
         self.by.ended(self, response)
 

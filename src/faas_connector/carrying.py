@@ -91,7 +91,9 @@ class _Carried:
         if pending is None:
             function = tracked.functions[0]
             call_id = self._by.call_id(tracked, function)
-            self._pending = pending = Pending(function, tracked.event, call_id, tracked.first)
+            self._pending = pending = Pending(
+                function, tracked.event, call_id, tracked.first, tracked.source
+            )
             tracked.open.append(pending)
         return pending
 

@@ -178,8 +178,8 @@ class Dispatcher:
             return tracked
         pending = Pending(
             entry.function, entry.event, entry.call_id or self._call_id(tracked, entry.function),
-            entry.first, entry.attempts, entry.calls, mode=entry.mode, entry_id=entry.id,
-            kept_calls=entry.calls, is_probe=is_probe,
+            entry.first, entry.source, entry.attempts, entry.calls, mode=entry.mode,
+            entry_id=entry.id, kept_calls=entry.calls, is_probe=is_probe,
         )  # fmt: skip
         if entry.ordered and entry.event.key is not None:
             self._line_up(tracked, entry.function, entry.event.key)
@@ -319,7 +319,7 @@ class Dispatcher:
         tracked.open = [
             Pending(
                 function, tracked.event, self._call_id(tracked, function), tracked.first,
-                waits=waits,
+                tracked.source, waits=waits,
             )
             for function in functions
         ]  # fmt: skip

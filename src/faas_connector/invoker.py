@@ -185,128 +185,16 @@ class Invoker:
                 options = msgspec.structs.replace(options, invocation=known.terms.mode)
         return self.planner.head(function, event, options)
 
-    def _call_once(
+    async def _call_once(
         self, function: FunctionName, event: Event, options: CallOptions, terms: Terms, head: str
-    ) -> Coroutine[Any, Any, InvokerResponse]:
+    ) -> InvokerResponse:
         call_id = next(self._call_ids)
         timeout = terms.timeout if options.timeout is None else options.timeout
-        complete = f"{head}X-Call-Id: {call_id}\r\n"
-        return self._send(
-            function, event, complete, call_id, timeout, concurrency=terms.concurrency
-        )
-
-    async def wait_for_turn(self, function: FunctionName, waiting: asyncio.Future[None]) -> None:
-        """Wait for what `limiter.enter` returned."""
-        try:
-            await waiting
-        except asyncio.CancelledError:
-            self.limiter.give_up(function, waiting)
-            raise
-
-    def call_admitted(
-        self,
-        function: FunctionName,
-        event: Event,
-        call_id: str,
-        *,
-        number: int,
-        mode: Invocation | None = None,
-        replay: bool = False,
-    ) -> Coroutine[Any, Any, InvokerResponse]:
-        """Make one call of a delivery, and count it; await at once what this returns.
-
-        The limiter has let the call in, and is left in any case.
-
-        Args:
-            function: whom to call.
-            event: what to send.
-            call_id: the same for all calls of this event and function.
-            number: which call of them this is; 1 is the first.
-            mode: the route of the first call; None for what the function's terms say.
-            replay: whether it is a dead letter's.
-
-        Raises:
-            ConfigError: the event can't be sent; nothing was called.
-        """
-        try:
-            head, timeout, counted = self._delivery(
-                function, event, call_id, number, mode, replay=replay
-            )
-        except BaseException:
-            self.limiter.leave(function)
-            raise
-        return self._send(function, event, head, call_id, timeout, number, counted=counted)
-
-    def begin_admitted(
-        self,
-        function: FunctionName,
-        event: Event,
-        call_id: str,
-        told: Callable[[InvokerResponse], None],
-        *,
-        number: int = 1,
-        replay: bool = False,
-    ) -> Call:
-        """Begin a call of a delivery; as `call_admitted`, for who doesn't await it.
-
-        Args:
-            function: whom to call.
-            event: what to send.
-            call_id: the same for all calls of this event and function.
-            told: hears the response, after this has returned; it must raise nothing.
-            number: which call of them this is; 1 is the first.
-            replay: whether it is a dead letter's.
-
-        Raises:
-            ConfigError: the event can't be sent; nothing was called, and the limiter is not left.
-        """
-        head, timeout, counted = self._delivery(
-            function, event, call_id, number, None, replay=replay
-        )
-        call = Call(
-            self, function, event, call_id, counted, told, number,
-            head=_whole(head, event), body=event.data, timeout=timeout,
-        )  # fmt: skip
-        self._client.calls.send(call)
-        return call
-
-    def _delivery(
-        self,
-        function: FunctionName,
-        event: Event,
-        call_id: str,
-        number: int,
-        mode: Invocation | None,
-        *,
-        replay: bool = False,
-    ) -> tuple[str, float, Counted]:
-        """The head of a delivery's call, its timeout, and where it is counted."""
-        known = self._know(function)
-        route = known.routes[mode or known.terms.mode]
-        head = self.planner.head(function, event, route.options)
-        head += _delivery_fields(event, call_id, number, replay=replay)
-        cold = function not in self._awake or (known.contract is not None and known.contract.asleep)
-        timeout = route.terms.cold_start_timeout if cold else route.terms.timeout
-        return head, timeout, route.counted
-
-    async def _send(
-        self,
-        function: FunctionName,
-        event: Event,
-        head: str,
-        call_id: str,
-        timeout: float,
-        number: int = 1,
-        *,
-        concurrency: int | None = None,
-        counted: Counted | None = None,
-    ) -> InvokerResponse:
-        """Send it once the limiter has let it in, which is so already without `concurrency`."""
+        head += f"X-Call-Id: {call_id}\r\n"
         begun = time.perf_counter()
-        if concurrency is not None:
-            waiting = self.limiter.enter(function, concurrency)
-            if waiting is not None:
-                await self.wait_for_turn(function, waiting)
+        waiting = self.limiter.enter(function, terms.concurrency)
+        if waiting is not None:
+            await self.wait_for_turn(function, waiting)
         exchange = Awaited(
             self._loop.create_future(),
             head=_whole(head, event), body=event.data, timeout=timeout,
@@ -319,14 +207,100 @@ class Invoker:
             raise
         finally:
             self.limiter.leave(function)
-        response = response_of(end, event, function, call_id, begun, number)
-        if counted is not None:
-            self._count(response, *counted)
+        response = response_of(end, event, function, call_id, begun)
         self._publish(response)
-        caught_up = self.held_back()
-        if caught_up is not None:
+        if (caught_up := self.held_back()) is not None:
             await caught_up()
         return response
+
+    async def wait_for_turn(self, function: FunctionName, waiting: asyncio.Future[None]) -> None:
+        """Wait for what `limiter.enter` returned."""
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            self.limiter.give_up(function, waiting)
+            raise
+
+    async def call_admitted(
+        self,
+        function: FunctionName,
+        event: Event,
+        call_id: str,
+        *,
+        source: str,
+        number: int,
+        mode: Invocation,
+        replay: bool = False,
+    ) -> InvokerResponse:
+        """Make one call of a delivery, and count it; see `begin_admitted`.
+
+        The limiter has let the call in, and is left in any case.
+
+        Raises:
+            ConfigError: the event can't be sent; nothing was called.
+        """
+        end: asyncio.Future[InvokerResponse] = self._loop.create_future()
+
+        def told(response: InvokerResponse) -> None:
+            if not end.done():
+                end.set_result(response)
+
+        try:
+            call = self.begin_admitted(
+                function, event, call_id, told,
+                source=source, number=number, mode=mode, replay=replay,
+            )  # fmt: skip
+        except BaseException:
+            self.limiter.leave(function)
+            raise
+        try:
+            response = await end
+        except asyncio.CancelledError:
+            call.give_up()
+            raise
+        if (caught_up := self.held_back()) is not None:
+            await caught_up()
+        return response
+
+    def begin_admitted(
+        self,
+        function: FunctionName,
+        event: Event,
+        call_id: str,
+        told: Callable[[InvokerResponse], None],
+        *,
+        source: str,
+        number: int = 1,
+        mode: Invocation | None = None,
+        replay: bool = False,
+    ) -> Call:
+        """Begin a call of a delivery, which the limiter has let in, for who doesn't await it.
+
+        Args:
+            function: whom to call.
+            event: what to send.
+            call_id: the same for all calls of this event and function.
+            told: hears the response, after this has returned; it must raise nothing.
+            source: the name of the source that the event came from.
+            number: which call of this event and function it is; 1 is the first.
+            mode: the route of the first call; None for what the function's terms say.
+            replay: whether it is a dead letter's.
+
+        Raises:
+            ConfigError: the event can't be sent; nothing was called, and the limiter is not left.
+        """
+        known = self._know(function)
+        route = known.routes[mode or known.terms.mode]
+        head = self.planner.head(function, event, route.options)
+        head += _delivery_fields(event, call_id, number, replay=replay)
+        cold = function not in self._awake or (known.contract is not None and known.contract.asleep)
+        timeout = route.terms.cold_start_timeout if cold else route.terms.timeout
+        call = Call(
+            self, function, event, call_id, route.counted, told, source, number,
+            head=_whole(head, event), body=event.data, timeout=timeout,
+        )  # fmt: skip
+        self._client.calls.send(call)
+        return call
 
     # What calls tell (`Calling`)
 

@@ -76,6 +76,8 @@ class Pending(msgspec.Struct, eq=False):
     call_id: str
     first: float
     """When the event was read, in seconds since the epoch."""
+    source: str
+    """The name of the source that it came from."""
     attempts: int = 0
     """Calls that were charged to it."""
     calls: int = 0
@@ -253,8 +255,9 @@ class Pursuit:
         pending.calls += 1
         try:
             response = await invoker.call_admitted(
-                function, pending.event, pending.call_id, number=pending.calls, mode=pending.mode
-            )
+                function, pending.event, pending.call_id,
+                source=pending.source, number=pending.calls, mode=pending.mode,
+            )  # fmt: skip
         except ConfigError as error:
             pending.outcome = Outcome(Kind.REFUSED, str(error))
             return Verdict(Fate.DEAD, Reason.UNREADABLE)
@@ -274,7 +277,7 @@ class Pursuit:
             return None
         try:
             call = self._invoker.begin_admitted(
-                pending.function, pending.event, pending.call_id, told
+                pending.function, pending.event, pending.call_id, told, source=pending.source
             )
         except ConfigError:
             return None

@@ -37,6 +37,8 @@ class InvokerResponse(msgspec.Struct, frozen=True):
     """Why there was no complete answer; None where there was one, whatever its status."""
     attempts: int = 1
     """Calls made so far, this one included."""
+    source: str = ""
+    """The name of the source that the event came from; empty outside a run."""
 
     @property
     def topic(self) -> str:
@@ -117,6 +119,8 @@ class LogResponses:
             "call_id": response.call_id,
             "attempt": response.attempts,
         }
+        if response.source:
+            extra["source"] = response.source
         text = str(response)
         if self._request_body:
             text += f" request={self._shorten(response.event.data)}"

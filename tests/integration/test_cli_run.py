@@ -257,6 +257,7 @@ def test_logs_for_programs_and_responses(start, printer):
     assert answers[0]["function"] == "printer.openfaas-fn"
     assert (answers[0]["event_id"], answers[0]["attempt"]) == ("0", 1)
     assert answers[0]["call_id"]
+    assert answers[0]["source"] == "timer"
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ class InvokerCaller:
             return None
         try:
             call = invoker.begin_admitted(
-                function, letter.event, letter.call_id, told,
+                function, letter.event, letter.call_id, told, source=letter.entry.source,
                 number=letter.entry.calls + 1, replay=True,
             )  # fmt: skip
         except ConfigError:
@@ -229,8 +229,9 @@ class InvokerCaller:
             await self._gate.opened()
         number = letter.entry.calls + letter.calls + 1
         response = await invoker.call_admitted(
-            function, letter.event, letter.call_id, number=number, mode=terms.mode, replay=True
-        )
+            function, letter.event, letter.call_id,
+            source=letter.entry.source, number=number, mode=terms.mode, replay=True,
+        )  # fmt: skip
         letter.calls += 1
         return response
 
