@@ -150,7 +150,7 @@ class Limiter:
             concurrency, queue = self._queues[function]
             while queue and queue[0].done():
                 queue.popleft()
-            if queue:
+            if queue and self._has_room(function, concurrency):  # not, if its limit was lowered
                 self._let_in(function)
                 queue.popleft().set_result(None)
             if not queue:

@@ -73,6 +73,50 @@ async def test_a_function_at_its_own_limit_lets_others_go_before():
     assert line.let_in == [A, B, C, A]
 
 
+async def test_who_had_its_turn_is_not_next_again():
+    line = Line(1)
+    for function in (A, A):
+        line.ask(function)
+    await line.leave(A)
+    for function in (B, C):
+        line.ask(function)
+    await line.leave(A)
+    await line.leave(B)
+    assert line.let_in == [A, A, B, C]
+
+
+async def test_a_limit_that_was_lowered_holds_for_those_who_wait():
+    line = Line(3)
+    for concurrency in (3, 3, 3, 1):
+        line.ask(A, concurrency)
+    await line.leave(A)
+    await line.leave(A)
+    assert (len(line.let_in), line.limiter.in_flight) == (3, 1)
+    await line.leave(A)
+    assert (len(line.let_in), line.limiter.in_flight) == (4, 1)
+
+
+async def test_the_last_word_on_a_limit_holds_for_those_who_waited_before():
+    line = Line(2)
+    for concurrency in (2, 2, 2, 1):
+        line.ask(A, concurrency)
+    await line.leave(A)
+    assert (len(line.let_in), line.limiter.in_flight, line.limiter.waiting) == (2, 1, 2)
+    await line.leave(A)
+    assert (len(line.let_in), line.limiter.in_flight, line.limiter.waiting) == (3, 1, 1)
+
+
+async def test_nothing_is_remembered_of_functions_that_neither_run_nor_wait():
+    line = Line(1)
+    for function in (A, B, C):
+        line.ask(function)
+    for _ in range(3):
+        await line.leave(line.let_in[-1])
+    assert not line.limiter._running
+    assert not line.limiter._queues
+    assert not line.limiter._turns
+
+
 async def test_who_gives_up_takes_no_place():
     line = Line(1)
     for function in (A, B, C):
