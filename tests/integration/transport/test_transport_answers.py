@@ -237,6 +237,20 @@ async def test_a_peer_that_hangs_up(peers, clients, post, name):
     assert peer.accepted == 1  # nothing is sent again on a fresh connection
 
 
+async def test_a_peer_that_hangs_up_and_reads_no_further(peers, clients, post):
+    """What is still to be sent holds nothing up."""
+
+    async def play(talk):
+        await talk.reader.readuntil(b"\r\n\r\n")
+        talk.writer.write_eof()
+        talk.writer.transport.pause_reading()
+        await asyncio.Event().wait()
+
+    transport = clients(await peers(play))
+    with pytest.raises(ConnectionLostError, match="hung up before its answer"):
+        await post(transport, b"x" * 20_000_000)
+
+
 async def test_a_peer_that_resets_the_connection(peers, clients, post):
     async def play(talk):
         await talk.request()
@@ -267,6 +281,21 @@ async def test_no_answer_in_time(peers, clients, post):
         f"{peer.origin}: no complete answer within 0.3 s; the function may have run or not"
     )
     await asyncio.wait_for(closed.wait(), 60.0)
+
+
+async def test_who_takes_no_request_keeps_no_place(peers, clients, post, eventually):
+    """What is still to be sent when its time is over is not sent any more."""
+
+    async def play(talk):
+        talk.writer.transport.pause_reading()
+        await asyncio.Event().wait()
+
+    peer = await peers(play)
+    transport = clients(peer)
+    with pytest.raises(CallTimeoutError):
+        await post(transport, b"x" * 20_000_000, timeout=0.3)
+    await eventually(lambda: not transport._connections, within=10.0)
+    assert peer.client_sockets == 0
 
 
 async def test_drops_of_an_answer_do_not_prolong_the_timeout(peers, clients, post):

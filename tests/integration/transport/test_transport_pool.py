@@ -68,6 +68,32 @@ async def test_a_free_connection_goes_to_who_has_waited_longest(peers, clients, 
     assert peer.accepted == 2
 
 
+async def test_who_is_told_its_end_and_sends_again_queues_up_behind(peers, clients, eventually):
+    bodies = []
+
+    async def play(talk):
+        while request := await talk.request():
+            bodies.append(request[1])
+            if len(bodies) == 1:
+                return
+            talk.answer()
+
+    class Insisting(Told):
+        def failed(self, error):
+            super().failed(error)
+            transport.send(third)
+
+    transport = clients(await peers(play), max_connections=1)
+    head = request_head("POST", "/", [("Host", "gw"), ("Content-Length", "1")])
+    first, second, third = (
+        kind(head=head, body=body) for kind, body in ((Insisting, b"1"), (Told, b"2"), (Told, b"3"))
+    )
+    transport.send(first)
+    transport.send(second)
+    await eventually(lambda: third.is_over)
+    assert bodies == [b"1", b"2", b"3"]
+
+
 async def test_the_connection_used_last_is_used_first(peers, clients, post, eventually):
     gate = Gate()
     peer = await peers(gate)
@@ -489,6 +515,27 @@ async def test_what_came_before_the_request_is_no_answer_to_it(clients, post, un
     assert not thread.is_alive()
 
 
+async def test_a_connection_that_is_not_quiet_gives_its_place_up(peers, clients, post, monkeypatch):
+    """Whatever came: of TLS it may be nothing that the loop would tell."""
+    peer = await peers(echo)
+    transport = clients(peer, max_connections=1)
+    await post(transport)
+    monkeypatch.setattr(Connection, "quiet", lambda _: False)
+    assert (await post(transport, b"1")).body == b"1"
+    assert peer.accepted == 2
+
+
+async def test_nothing_is_sent_on_a_connection_that_is_being_closed(peers, clients, post):
+    peer = await peers(echo)
+    transport = clients(peer)
+    await post(transport)
+    peer._server.close()
+    [connection] = transport._connections
+    connection.close()
+    with pytest.raises(ConnectError):
+        await post(transport)
+
+
 @pytest.fixture
 def unhurried(monkeypatch):
     """However slow the machine is: a connection counts as stale."""
@@ -610,6 +657,18 @@ async def test_a_request_that_cannot_be_sent_again_may_have_run(peers, clients, 
     assert play.bodies == [b"1", b"2"]
 
 
+@pytest.mark.usefixtures("unhurried")
+async def test_a_request_that_cannot_be_sent_again_in_time_may_have_run(
+    full_backlog, peers, clients, post
+):
+    peer = await peers(Hanging())
+    transport = clients(peer, connect_timeout=0.3)
+    await post(transport)
+    transport._origin = full_backlog
+    with pytest.raises(ConnectionLostError, match=r"can't be reached again \(no answer within"):
+        await post(transport)
+
+
 # The end
 
 
@@ -653,6 +712,33 @@ async def test_closing_twice_at_once(peers, clients, post):
     await post(transport)
     await asyncio.gather(transport.aclose(), transport.aclose())
     assert peer.client_sockets == 0
+
+
+async def test_closing_again_when_it_was_interrupted(peers, clients, post):
+    peer = await peers(echo)
+    transport = clients(peer)
+    await post(transport)
+    closing = asyncio.create_task(transport.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    async with asyncio.timeout(60):
+        await transport.aclose()
+    assert peer.client_sockets == 0
+    assert closing.done()
+
+
+async def test_one_alarm_at_a_time(peers, clients, post, eventually):
+    gate = Gate()
+    transport = clients(await peers(gate))
+    long = asyncio.create_task(post(transport, timeout=600.0))
+    await eventually(lambda: len(gate.arrived) == 1)
+    alarm = transport._alarm
+    short = asyncio.create_task(post(transport, timeout=10.0))
+    await eventually(lambda: len(gate.arrived) == 2)
+    assert alarm.cancelled()
+    for call in (long, short):
+        await gate.let_go()
+        await call
 
 
 async def test_closing_is_what_leaving_the_context_does(peers, clients, post):
