@@ -62,6 +62,10 @@ GOOD = {
         OK + b"Content-Length: 2\r\ncontent-length: 2\r\n\r\nhi",
         (200, b"hi", True),
     ),
+    "same length in two ways": (
+        OK + b"Content-Length: 02\r\nContent-Length: 2\r\n\r\nhi",
+        (200, b"hi", True),
+    ),
     "1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", (200, b"hi", False)),
     "1.0 kept alive": (
         b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nhi",
@@ -90,6 +94,18 @@ GOOD = {
     "204 that announces a body": (
         b"HTTP/1.1 204 x\r\nContent-Length: 3\r\n\r\n",
         (204, b"", False),
+    ),
+    "204 with the body that it announces": (
+        b"HTTP/1.1 204 x\r\nContent-Length: 2\r\n\r\nhi",
+        (204, b"", False),
+    ),
+    "204 that announces chunks": (
+        b"HTTP/1.1 204 x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        (204, b"", False),
+    ),
+    "304 with the body that it announces": (
+        b"HTTP/1.1 304 x\r\nContent-Length: 2\r\n\r\nhi",
+        (304, b"", False),
     ),
     "304": (b"HTTP/1.1 304 x\r\nContent-Length: 99\r\n\r\n", (304, b"", True)),
     "any status": (b"HTTP/1.1 999 x\r\nContent-Length: 0\r\n\r\n", (999, b"", True)),
@@ -174,6 +190,11 @@ def test_an_answer_to_head_has_no_body(fields):
     assert (status, body, stays_open) == (200, b"", True)
 
 
+def test_an_answer_to_head_that_has_a_body_is_the_last_one():
+    raw = OK + b"Content-Length: 2\r\n\r\nhi"
+    assert each_split(raw, head_only=True)[2:] == (b"", False)
+
+
 BAD = {
     "no http": b"SSH-2.0-OpenSSH_9.2\r\n",
     "nothing like it": b"\x15\x03\x01\x00\x02\x02\x16",
@@ -207,6 +228,7 @@ BAD = {
     "digits that are none": OK + b"Content-Length: \xb2\r\n\r\nhi",
     "underscored length": OK + b"Content-Length: 1_0\r\n\r\n0123456789",
     "huge length": OK + b"Content-Length: 1" + b"0" * 30 + b"\r\n\r\nhi",
+    "length of many digits": OK + b"Content-Length: " + b"0" * 15 + b"2\r\n\r\nhi",
     "length and chunks": OK
     + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     "gzip, chunked": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
@@ -229,6 +251,7 @@ CHUNKS = {
     "bare LF": b"3\nabc\n0\n\n",
     "bare LF after the data": b"3\r\nabc\n0\r\n\r\n",
     "longer than it says": b"3\r\nabcd\r\n0\r\n\r\n",
+    "longer by a byte, and then nothing": b"3\r\nabcd",
     "shorter than it says": b"3\r\nab\r\n0\r\n\r\n",
     "many digits": b"0" * 17 + b"3\r\nabc\r\n0\r\n\r\n",
     "NUL in the extension": b"3;\0\r\nabc\r\n0\r\n\r\n",
