@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faas_connector import ConfigError, ControllerConfig, Event, FunctionName, Invocation
+from faas_connector import ConfigError, ControllerConfig, Event, FunctionName, Invocation, planning
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.planning import CallOptions, Planner
 
@@ -49,6 +49,14 @@ def test_a_head_is_as_planned_whichever_came_before(calls, send_topic):
         assert not head.endswith("\r\n\r\n")
 
 
+def test_a_call_has_its_own_callback():
+    planner = new_planner(callback_url="http://default/")
+    for url in (None, "http://one/", "http://two/", None):
+        options = CallOptions(Invocation.ASYNC, url)
+        head = planner.head(FUNCTION, Event("orders"), options)
+        assert f"X-Callback-Url: {url or 'http://default/'}" in lines(head)
+
+
 def test_a_header_that_is_no_text_is_refused_after_one_that_is():
     planner = new_planner()
     planner.head(FUNCTION, Event("orders", headers={"X-Count": "3"}), CallOptions())
@@ -66,3 +74,12 @@ def test_what_is_remembered_is_bounded_whatever_comes_from_outside():
     assert lines(planner.head(FUNCTION, event, CallOptions())) == planned(planner, event)
     kept = sum(len(head.fixed) + sum(map(len, head.names)) for head in planner._heads.values())
     assert kept < 10_000
+
+
+def test_heads_of_many_kinds_are_forgotten_at_times(monkeypatch):
+    monkeypatch.setattr(planning, "_MOST_REMEMBERED", 10)
+    planner = new_planner()
+    for number in range(35):
+        event = Event("orders", headers={f"X-{number}": "1"})
+        assert lines(planner.head(FUNCTION, event, CallOptions())) == planned(planner, event)
+        assert 1 <= len(planner._heads) <= 10

@@ -4,6 +4,7 @@ import itertools
 import re
 import uuid
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from faas_connector import ConfigError, ControllerConfig, Event, FunctionName, Invocation, Timeouts
 from faas_connector.call_ids import call_ids
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.planning import CallOptions, event_of, plan_call
+from faas_connector.planning import CallOptions, event_of, from_outside, plan_call
 
 FUNCTION = FunctionName("printer", "fn")
 CALLBACK = "http://gateway:8080/function/collect"
@@ -69,12 +70,34 @@ def test_the_callers_headers_replace_defaults_whatever_their_case():
     }
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["X-Call-Id", "HOST", "Content-Length", "Transfer-Encoding", "connection", "TE", "Expect"],
-)
+NOT_THE_CALLERS = [
+    "X-Call-Id", "HOST", "Content-Length", "Transfer-Encoding", "connection", "Keep-Alive",
+    "Proxy-Connection", "TE", "Trailer", "Upgrade", "Expect",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_THE_CALLERS)
 def test_fields_that_are_not_the_callers_are_left_out(name):
     assert name.lower() not in fields(Event("orders", headers={name: "5"}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *NOT_THE_CALLERS, "x-callback-url", "X-TOPIC", "X-Connector", "X-Event-Id", "X-Event-Time",
+        "X-Event-Attempt", "X-Event-Replay", "X-Idempotency-Key", "Authorization",
+        "Proxy-Authorization", "Cookie", "X-Forwarded-For", "x-openfaas-internal",
+        "X-Function-Name",
+    ],
+)  # fmt: skip
+def test_what_no_publisher_may_say_does_not_come_from_outside(name):
+    event = Event("orders", b"body", {name: "5", "X-Order": "7"}, "a/b", "id", "key")
+    passed = from_outside(event)
+    assert passed.headers == {"X-Order": "7"}
+    assert passed == msgspec.structs.replace(event, headers=passed.headers)
+    assert from_outside(event, "a/b-connector").headers == {
+        "X-Order": "7", "X-Connector": "a/b-connector",
+    }  # fmt: skip
 
 
 def test_an_event_stream_is_never_asked_for():
