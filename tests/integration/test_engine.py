@@ -123,6 +123,36 @@ async def test_only_what_failed_is_tried_again():
     assert len(source.acked) == 1
 
 
+@pytest.mark.parametrize("sleeps", [False, True])
+async def test_a_function_gets_time_to_wake_at_its_first_call_and_when_it_sleeps(sleeps):
+    times = iter((0.3, 0.3, 600.0))  # of its calls
+
+    async def answer(call):
+        await asyncio.sleep(next(times))
+        return "ok"
+
+    source, store = MemorySource(), MemoryStore()
+    settings = {
+        "timeouts": Timeouts(call=0.1, cold_start=60.0),
+        "retry": RetryPolicy(attempts=1),
+    }
+    waking = LocalFunction(name="waking", annotations={"topic": "orders"}, answer=answer)
+    async with LocalGateway(functions=[waking, function("other", "none")]) as gateway:
+        async with Controller(config(gateway, **settings)) as controller:
+            running = asyncio.create_task(controller.run(source, store=store))
+            publish(source, 1)
+            await source.wait_until(lambda: len(source.acked) == 1)
+            assert not await dead(store)
+            if sleeps:
+                gateway.scale("waking", 0)
+                await controller.refresh()
+                gateway.scale("waking", 1)
+            publish(source, 1)
+            source.end()
+            assert await running
+    assert len(await dead(store)) == (0 if sleeps else 1)
+
+
 async def test_what_fails_for_good_is_a_dead_letter():
     source, store = MemorySource(), MemoryStore()
     source.publish(Event("orders", b"\x00\xff", {"X-Own": "1"}, id="e-1", key="k"))

@@ -1,0 +1,25 @@
+"""What is remembered of functions that are called."""
+
+from faas_connector.config import ControllerConfig
+from faas_connector.contract import FunctionContract
+from faas_connector.gateway.client import GatewayClient
+from faas_connector.invoker import Invoker
+from faas_connector.metrics import CallBook
+from faas_connector.names import FunctionName
+from faas_connector.topic_map import TopicMap
+
+A, B, C = (FunctionName(name, "fn") for name in "abc")
+
+
+def test_a_function_that_made_room_in_the_counts_is_counted_elsewhere():
+    topic_map = TopicMap([FunctionContract(C, ("orders",))])
+    config = ControllerConfig()
+    invoker = Invoker(GatewayClient(config), config, print, lambda: topic_map)
+    invoker.calls = CallBook(2)
+    known, gone = invoker.calls_of(C), invoker.calls_of(A)
+    gone.delivered += 1
+    invoker.calls_of(B)
+    assert invoker.calls.others.delivered == 1
+    assert invoker.calls_of(C) is known
+    invoker.calls_of(A).delivered += 1
+    assert invoker.calls.others.delivered + invoker.calls._by_name[A].delivered == 2
