@@ -69,7 +69,7 @@ class Timeouts:
     system: Seconds = option(default=10.0, env=("rebuild_timeout",))
     """For one request to the gateway's own `/system` routes."""
     cold_start: Seconds = 120.0
-    """For the first call of a function that sleeps or never answered; `call` where that is more."""
+    """In a run: for the first call of a function that sleeps or never answered, if above `call`."""
     drain: Seconds | None = None
     """For what is in flight to be settled at a stop; None means `call`, 0 aborts at once."""
     subscribers: Seconds = 10.0
