@@ -106,7 +106,8 @@ class Subscriptions:
                     )
                 self._dropped_before += subscription.dropped
             ended, self._active, self._ended = [*self._ended, *self._active], (), []
-            await asyncio.gather(*(one.ended() for one in ended))
+            asker = asyncio.current_task()
+            await asyncio.gather(*(one.ended(asker) for one in ended))
 
     async def _all_idle(self, timeout: float) -> None:
         """Wait until all queues are empty at the same time: subscribers may invoke in turn."""
@@ -244,9 +245,9 @@ class _Subscription:
             self._thread.end()
         return left
 
-    async def ended(self) -> None:
-        """Wait until its task has ended, and its thread, unless that is stuck."""
-        if self._task is not None and self._task is not asyncio.current_task():
+    async def ended(self, asker: asyncio.Task[Any] | None) -> None:
+        """Wait until its task has ended, unless that is who asks, and its thread, if not stuck."""
+        if self._task is not None and self._task is not asker:
             await asyncio.wait([self._task])
         if self._thread is not None and not await self._thread.joined():
             _log.error("subscriber %s does not return; its thread is left behind", self.name)

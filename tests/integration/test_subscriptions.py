@@ -227,6 +227,26 @@ async def test_leaving_waits_no_longer_than_asked_and_counts_the_rest(caplog):
     assert "subscriber" in caplog.text
 
 
+async def test_leaving_waits_for_each_that_is_behind():
+    heard = []
+
+    def behind(rounds):
+        async def subscriber(each):
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            heard.append(rounds)
+
+        return subscriber
+
+    subscriptions = Subscriptions(Limits())
+    for rounds in (10, 1000, 100):
+        subscriptions.add(behind(rounds))
+    await publish(subscriptions, response(1))
+    await subscriptions.aclose(60)
+    assert sorted(heard) == [10, 100, 1000]
+    assert subscriptions.dropped == 0
+
+
 async def test_leaving_with_a_thread_that_is_stuck_says_so_and_goes_on(caplog):
     stuck = threading.Event()
 
@@ -297,6 +317,61 @@ async def test_a_subscriber_may_end_its_own_subscription():
         await asyncio.sleep(0)
     await subscriptions.aclose(5)
     assert ids(heard) == [1]
+
+
+async def test_a_subscriber_may_close_all():
+    heard = []
+
+    async def last(each):
+        heard.append(each)
+        await subscriptions.aclose(0)
+
+    subscriptions = Subscriptions(Limits())
+    subscriptions.add(last)
+    await publish(subscriptions, response(1), response(2))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not subscriptions._active
+    assert ids(heard) == [1]
+    assert subscriptions.dropped == 2
+
+
+async def test_a_thread_hears_nothing_more_once_it_is_unsubscribed(threads_before):
+    loop = asyncio.get_running_loop()
+    heard, begun, go_on = [], asyncio.Event(), threading.Event()
+
+    def subscriber(each):
+        heard.append(each)
+        loop.call_soon_threadsafe(begun.set)
+        assert go_on.wait(60)
+
+    subscriptions = Subscriptions(Limits())
+    unsubscribe = subscriptions.add(subscriber)
+    await publish(subscriptions, *map(response, range(5)))
+    await begun.wait()
+    unsubscribe()
+    go_on.set()
+    await subscriptions.aclose(5)
+    assert ids(heard) == [0]
+    assert subscriptions.dropped == 5
+
+
+async def test_leaving_waits_for_the_thread_of_one_that_was_unsubscribed(threads_before):
+    loop = asyncio.get_running_loop()
+    begun, go_on = asyncio.Event(), threading.Event()
+
+    def subscriber(each):
+        loop.call_soon_threadsafe(begun.set)
+        assert go_on.wait(60)
+
+    subscriptions = Subscriptions(Limits())
+    unsubscribe = subscriptions.add(subscriber)
+    await publish(subscriptions, response(1))
+    await begun.wait()
+    unsubscribe()
+    loop.call_later(0.02, go_on.set)
+    await subscriptions.aclose(5)
+    assert go_on.is_set()
 
 
 async def test_unsubscribing_frees_who_waits_for_room():
