@@ -301,6 +301,32 @@ async def test_the_asynchronous_route_by_default_and_by_call():
         assert "X-Callback-Url" not in by_id[called.call_id]
 
 
+async def test_a_callback_leaves_the_route_to_the_function():
+    functions = [
+        function("queued", "orders", annotations={"faas-connector.mode": "async"}),
+        function("called", "orders"),
+        function("collect"),
+    ]
+    async with LocalGateway(functions=functions) as gateway:
+        callback = f"{gateway.url}/function/collect"
+        async with Controller(config(gateway)) as controller:
+            responses = await controller.invoke("orders", b"", callback_url=callback)
+        assert {each.function.name: each.status for each in responses} == {
+            "queued": 202, "called": 200,
+        }  # fmt: skip
+        await gateway.wait_received(1, by="collect")
+
+
+async def test_the_duration_is_counted_from_the_asking():
+    functions = [function("slow", "orders", faults=("delay=100ms",))]
+    async with LocalGateway(functions=functions) as gateway:
+        async with Controller(config(gateway, limits=Limits(max_in_flight=1))) as controller:
+            both = await asyncio.gather(*(controller.invoke("orders", b"") for _ in range(2)))
+    first, second = sorted(response.duration for [response] in both)
+    assert first >= 0.1
+    assert second >= 0.2
+
+
 async def test_a_call_that_takes_too_long():
     async with LocalGateway(
         functions=[function("slow", "orders", faults=("delay=60s",))]

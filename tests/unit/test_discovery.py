@@ -240,6 +240,32 @@ class TestOneFailure:
         assert ended.is_set()
 
 
+async def test_refreshes_go_one_after_another():
+    """An older list must not come after a newer one."""
+    running, most = 0, 0
+
+    async def slow():
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return [status()]
+
+    topics = builder(FakeClient(fn=slow))
+    await asyncio.gather(*(topics.refresh() for _ in range(3)))
+    assert (most, topics.counts.refreshes) == (1, 3)
+
+
+def test_refreshes_are_at_most_the_interval_apart_and_not_all_at_once():
+    topics = builder(FakeClient(), rebuild_interval=5.0)
+    after_success = {topics._pause(0) for _ in range(20)}
+    assert all(4.5 <= seconds <= 5.0 for seconds in after_success)
+    assert len(after_success) > 1
+    assert topics._pause(1) <= 0.25
+    assert all(topics._pause(failures) <= 5.0 for failures in range(1, 100))
+
+
 async def test_what_is_remembered_of_functions_is_bounded():
     client = FakeClient(fn=[])
     topics = builder(client, forget_after=1.0)

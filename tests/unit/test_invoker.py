@@ -1,5 +1,6 @@
 """What is remembered of functions that are called."""
 
+from faas_connector import invoker as module
 from faas_connector.config import ControllerConfig
 from faas_connector.contract import FunctionContract
 from faas_connector.gateway.client import GatewayClient
@@ -23,3 +24,16 @@ def test_a_function_that_made_room_in_the_counts_is_counted_elsewhere():
     assert invoker.calls_of(C) is known
     invoker.calls_of(A).delivered += 1
     assert invoker.calls.others.delivered + invoker.calls._by_name[A].delivered == 2
+
+
+def test_what_is_known_of_functions_is_forgotten_at_times(monkeypatch):
+    monkeypatch.setattr(module, "_MOST_REMEMBERED", 10)
+    config = ControllerConfig()
+    invoker = Invoker(GatewayClient(config), config, print)
+    for number in range(35):
+        function = FunctionName(f"f{number}", "fn")
+        invoker.terms(function)
+        invoker._awake.add(function)
+        assert len(invoker._known) <= 10
+        assert len(invoker._looked_up) <= 10
+        assert len(invoker._awake) <= 10
