@@ -624,6 +624,28 @@ async def test_nothing_is_sent_again_after_a_quarter_of_a_second(peers, clients,
     assert play.bodies == [b"1", b"2"]
 
 
+@pytest.mark.parametrize(("seconds", "sent"), [(0.24, 2), (0.26, 1)])
+async def test_how_soon_a_reused_connection_has_to_end(
+    peers, clients, post, monkeypatch, seconds, sent
+):
+    now, bodies = 1000.0, []
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+
+    async def play(talk):
+        nonlocal now
+        while request := await talk.request():
+            bodies.append(request[1])
+            if bodies == [b"1", b"2"]:
+                now += seconds
+                return
+            talk.answer()
+
+    transport = clients(await peers(play))
+    await post(transport, b"1")
+    await asyncio.gather(post(transport, b"2"), return_exceptions=True)
+    assert bodies == [b"1", *[b"2"] * sent]
+
+
 @pytest.mark.usefixtures("unhurried")
 async def test_a_request_that_was_sent_again_keeps_its_timeout(peers, clients, post):
     peer = await peers(Hanging())
