@@ -257,6 +257,25 @@ async def test_refreshes_go_one_after_another():
     assert (most, topics.counts.refreshes) == (1, 3)
 
 
+async def test_while_one_namespace_fails_all_is_asked_again_sooner():
+    client = FakeClient(fn=[status()], away=GatewayUnavailableError("away"))
+    topics = builder(client)
+    failures = []
+
+    def pause(number):
+        failures.append(number)
+        if len(failures) == 4:
+            client.lists["away"] = []
+        if len(failures) == 6:
+            raise asyncio.CancelledError
+        return 0
+
+    topics._pause = pause
+    with pytest.raises(asyncio.CancelledError):
+        await topics.run()
+    assert failures == [0, 1, 2, 3, 0, 0]
+
+
 def test_refreshes_are_at_most_the_interval_apart_and_not_all_at_once():
     topics = builder(FakeClient(), rebuild_interval=5.0)
     after_success = {topics._pause(0) for _ in range(20)}

@@ -302,6 +302,14 @@ def test_an_endless_head_is_refused_when_it_passes_the_limit():
         parser.feed(b"X: y\r\n")
 
 
+def test_the_limit_of_a_head_is_that_of_each_answer():
+    raw = b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n"
+    parser = ResponseParser(max_head_bytes=len(raw))
+    for _ in range(3):
+        parser.start()
+        assert parser.feed(raw).status == 200
+
+
 def test_endless_informational_answers_count_as_one_head():
     one = b"HTTP/1.1 103 x\r\n\r\n"
     assert each_split(one * 30, max_head_bytes=len(one) * 20) is ProtocolError
@@ -330,6 +338,8 @@ def test_begun_tells_whether_a_byte_has_come():
     assert not parser.begun
     parser.feed(b"H")
     assert parser.begun
+    parser.start()
+    assert not parser.begun
 
 
 def test_one_parser_reads_one_answer_after_another():
