@@ -8,11 +8,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import Any
 
+from faas_connector.audience import Audience
 from faas_connector.call_ids import call_ids, stable_call_id
 from faas_connector.carrying import Carrier
 from faas_connector.cloudevents import as_cloudevent
-from faas_connector.config import ControllerConfig, Unmatched
-from faas_connector.contract import Order
+from faas_connector.config import ControllerConfig
 from faas_connector.entries import journal_position
 from faas_connector.errors import ConnectorError
 from faas_connector.gate import OutageGate
@@ -21,7 +21,7 @@ from faas_connector.invoker import Invoker
 from faas_connector.journal import Journal
 from faas_connector.keeper import Keeper
 from faas_connector.keeping import Keeping
-from faas_connector.key_order import KeyOrder, ParkedKeys
+from faas_connector.key_order import ParkedKeys
 from faas_connector.leaving import Leaving
 from faas_connector.names import FunctionName
 from faas_connector.planning import from_outside
@@ -31,10 +31,6 @@ from faas_connector.source import Delivery
 from faas_connector.store import Entry, Reason, State
 from faas_connector.tasks import Grouping, Tasks, give_up
 from faas_connector.topic_map import TopicMap
-
-# Seconds before it is looked again whether a function asks for an event that is held.
-_HELD_WAIT = 5.0
-_LONGEST_HELD_WAIT = 60.0
 
 
 class Dispatcher:
@@ -90,15 +86,20 @@ class Dispatcher:
             call_id=self._call_id, settle=self._settle, acknowledge=self._acknowledge,
             take_over=self._start, give_up=give_up, ended=self._ended,
         )  # fmt: skip
-        self._config = config
-        self._map = topic_map
-        self._may_be_wanted = may_be_wanted
+        self._audience = Audience(
+            config,
+            topic_map,
+            may_be_wanted,
+            invoker,
+            self.keeping,
+            clock,
+            can_hold=keeper is not None,
+        )
         self._invoker = invoker
         self._pursuit = pursuit
         self._keeper = keeper
         self._clock = clock
         self._call_ids = call_ids()
-        self._order = KeyOrder()
         self._in_hand: dict[tuple[str, str], Tracked] = {}
 
     @cached_property
@@ -137,7 +138,7 @@ class Dispatcher:
             self.journal.backlog.begin()
             self._start(tracked, self.journal.put_off(tracked))
             return
-        self._match(tracked)
+        self._audience.find(tracked)
         if intake.traits.journal and key is None and delivery.once is None and not delivery.damage:
             self._journalling.add(tracked)
         elif self._is_plain(tracked):
@@ -173,7 +174,7 @@ class Dispatcher:
         if entry.function is None:
             tracked.entry_id = entry.id
             tracked.is_held = entry.state is State.PARKED and entry.ordered
-            self._match(tracked)
+            self._audience.find(tracked)
             self._start(tracked, self._deliver(tracked))
             return tracked
         pending = Pending(
@@ -182,7 +183,7 @@ class Dispatcher:
             entry_id=entry.id, kept_calls=entry.calls, is_probe=is_probe,
         )  # fmt: skip
         if entry.ordered and entry.event.key is not None:
-            self._line_up(tracked, entry.function, entry.event.key)
+            self._audience.line_up(tracked, entry.function, entry.event.key)
         self._start(tracked, self._deliver_entry(tracked, pending))
         return tracked
 
@@ -211,32 +212,6 @@ class Dispatcher:
         intake.take(tracked)
         if intake.by_position:
             intake.place(tracked)
-
-    def _match(self, tracked: Tracked) -> None:
-        """Find the functions, and take a place in line where one keeps the order of keys."""
-        topic_map = self._map()
-        if namespaces := self.keeping.home(tracked).namespaces:
-            topic_map = topic_map.within(namespaces)
-        topic = tracked.event.topic
-        contracts = topic_map.match(topic)
-        if missing := topic_map.match_missing(topic):
-            contracts += missing
-        only = tracked.delivery.function
-        if len(contracts) == 1 and only is None:
-            tracked.functions = (contracts[0].name,)
-        else:
-            names = (contract.name for contract in contracts)
-            tracked.functions = tuple(name for name in names if only is None or name == only)
-        key = tracked.event.key
-        if key is not None:
-            for function in tracked.functions:
-                if self._invoker.terms(function).order is Order.KEY:
-                    self._line_up(tracked, function, key)
-
-    def _line_up(self, tracked: Tracked, function: FunctionName, key: str) -> None:
-        if tracked.tickets is None:
-            tracked.tickets = {}
-        tracked.tickets[function] = self._order.ticket(function, key)
 
     # Delivering
 
@@ -306,9 +281,9 @@ class Dispatcher:
         if None in known and not tracked.entry_id:
             return True  # the whole event is in the store already
         while not tracked.functions:
-            if (settled := await self._unmatched(tracked)) is not None:
+            if (settled := await self._audience.missing(tracked)) is not None:
                 return settled
-            self._match(tracked)
+            self._audience.find(tracked)
         if tracked.tickets and self.keeping.is_behind_held(tracked):
             return await self.keeping.hold(tracked, 0.0)
         self.keeping.home(tracked).counts.matched += 1
@@ -436,20 +411,6 @@ class Dispatcher:
             await self.settler.accept(tracked)
         if await self._deliver_to_all(tracked):
             await self._settle(tracked)
-
-    async def _unmatched(self, tracked: Tracked) -> bool | None:
-        """Nobody asks for it: whether its source is to be told; None to look again at once."""
-        age = self._clock() - tracked.first
-        holds = self._config.unmatched is Unmatched.HOLD or self._may_be_wanted(
-            tracked.event.topic, self.keeping.home(tracked).namespaces
-        )
-        if holds and age < self._config.retry.max_age:
-            wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
-            if self._keeper is not None:
-                return await self.keeping.hold(tracked, wait)
-            await asyncio.sleep(wait)
-            return None
-        return await self.keeping.settle_unmatched(tracked)
 
     def _waits(self, tracked: Tracked) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """What is done before one of several functions starts a long wait."""
