@@ -127,7 +127,7 @@ class _Carried:
         try:
             verdict = by.pursuit.success(pending, response)
             caught_up = by.invoker.held_back()
-            if verdict is None or not by.keeping.keep_nowait(tracked, pending, verdict):
+            if verdict is None or not by.keeping.keep_success_nowait(tracked, pending):
                 self._take_over(self._go_on(verdict, caught_up))
             elif caught_up is not None:
                 self._take_over(self._settle(caught_up))

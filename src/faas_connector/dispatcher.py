@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from functools import cached_property
 from typing import Any
 
 from faas_connector.audience import Audience
@@ -100,11 +99,8 @@ class Dispatcher:
         self._keeper = keeper
         self._clock = clock
         self._call_ids = call_ids()
+        self._loop = asyncio.get_running_loop()  # in CPython a system call each time
         self._in_hand: dict[tuple[str, str], Tracked] = {}
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # in CPython a system call each time
 
     # Beginning
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import cached_property
 from typing import Protocol
 
 import msgspec
@@ -281,12 +280,8 @@ class Intake:
                 await asyncio.wait(waits)
         return not self.running
 
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # in CPython a system call each time
-
     def _change(self) -> asyncio.Future[None]:
-        changed: asyncio.Future[None] = self._loop.create_future()
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changed.append(changed)
         return changed
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -26,6 +25,8 @@ from faas_connector.response import InvokerResponse
 from faas_connector.terms import Terms, terms_of
 from faas_connector.topic_map import TopicMap
 
+# Looked up once: Python 3.11 takes its time over members of an Enum.
+_SYNC = Invocation.SYNC
 # Functions come and go; what is known of them is forgotten at times.
 _MOST_REMEMBERED = 16_384
 
@@ -49,6 +50,8 @@ class _Known(msgspec.Struct, frozen=True):
     contract: FunctionContract | None
     terms: Terms
     routes: dict[Invocation, _Route]
+    route: _Route
+    """What its terms say."""
     calls: CallCounts
 
 
@@ -84,6 +87,7 @@ class Invoker:
         self._publish = publish
         self._map = topic_map
         self._call_ids = call_ids()
+        self._loop = asyncio.get_running_loop()  # in CPython a system call each time
         self._known: dict[FunctionName, _Known] = {}
         # Those of them that hold in this map.
         self._looked_up: dict[FunctionName, _Known] = {}
@@ -91,10 +95,6 @@ class Invoker:
         self._awake: set[FunctionName] = set()
         # Calls that have ended, and what came of them.
         self._untold: list[tuple[Call, InvokerResponse]] = []
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # in CPython a system call each time
 
     def terms(self, function: FunctionName, mode: Invocation | None = None) -> Terms:
         """What holds for the calls of a function now; for those on one route, if that is given."""
@@ -124,7 +124,8 @@ class Invoker:
                 )
                 for mode in Invocation
             }
-            known = _Known(contract, terms_of(contract, self._config), routes, calls)
+            terms = terms_of(contract, self._config)
+            known = _Known(contract, terms, routes, routes[terms.mode], calls)
             self._known[function] = known
         self._looked_up[function] = known
         return known
@@ -180,7 +181,7 @@ class Invoker:
     ) -> str:
         if options.invocation is None:
             if options.callback_url is None:
-                options = known.routes[known.terms.mode].options
+                options = known.route.options
             else:
                 options = msgspec.structs.replace(options, invocation=known.terms.mode)
         return self.planner.head(function, event, options)
@@ -290,7 +291,7 @@ class Invoker:
             ConfigError: the event can't be sent; nothing was called, and the limiter is not left.
         """
         known = self._know(function)
-        route = known.routes[mode or known.terms.mode]
+        route = known.route if mode is None else known.routes[mode]
         head = self.planner.head(function, event, route.options)
         head += _delivery_fields(event, call_id, number, replay=replay)
         cold = function not in self._awake or (known.contract is not None and known.contract.asleep)
@@ -342,7 +343,7 @@ class Invoker:
     def _count(self, response: InvokerResponse, calls: CallCounts, mode: Invocation | None) -> None:
         calls.duration.observe(response.duration)
         if response.ok:  # what became of the others takes more to tell
-            if mode is Invocation.SYNC:
+            if mode is _SYNC:
                 calls.delivered += 1
             else:
                 calls.accepted += 1

@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 
 _log = logging.getLogger("faas_connector.delivery")
 
+# Looked up once: Python 3.11 takes its time over members of an Enum.
+_SYNC = Invocation.SYNC
 # Seconds before it is looked again whether a missing function is back.
 _MISSING_WAIT = 5.0
 # Seconds before a queue that the gateway does not have is tried again.
@@ -300,7 +302,7 @@ class Pursuit:
         """The verdict, if this is a success; else `verdict` has more to do."""
         if not response.ok:
             return None
-        if pending.mode is Invocation.SYNC:
+        if pending.mode is _SYNC:
             pending.outcome = DELIVERED
             self.counts.delivered += 1
         else:
