@@ -12,7 +12,7 @@ from faas_connector.invoker import Invoker
 from faas_connector.keeping import Keeping
 from faas_connector.key_order import KeyOrder
 from faas_connector.names import FunctionName
-from faas_connector.topic_map import TopicMap
+from faas_connector.topic_map import HasTopicMap
 
 # Seconds before it is looked again whether a function asks for an event that is held.
 _HELD_WAIT = 5.0
@@ -25,7 +25,7 @@ class Audience:
     def __init__(
         self,
         config: ControllerConfig,
-        topic_map: Callable[[], TopicMap],
+        maps: HasTopicMap,
         may_be_wanted: Callable[[str, tuple[str, ...]], bool],
         invoker: Invoker,
         keeping: Keeping,
@@ -37,7 +37,7 @@ class Audience:
 
         Args:
             config: the policies.
-            topic_map: gives the map as it is now.
+            maps: has the map.
             may_be_wanted: whether functions of some namespaces may ask for a topic, though none
                 does now.
             invoker: knows what holds for each function.
@@ -46,7 +46,7 @@ class Audience:
             can_hold: whether there is a store to hold events in.
         """
         self._config = config
-        self._map = topic_map
+        self._maps = maps
         self._may_be_wanted = may_be_wanted
         self._invoker = invoker
         self._keeping = keeping
@@ -56,7 +56,7 @@ class Audience:
 
     def find(self, tracked: Tracked) -> None:
         """Say who they are, and take its place in line for each that keeps the order of keys."""
-        topic_map = self._map()
+        topic_map = self._maps.map
         if namespaces := self._keeping.home(tracked).namespaces:
             topic_map = topic_map.within(namespaces)
         topic = tracked.event.topic

@@ -15,7 +15,7 @@ from faas_connector.config import ControllerConfig
 from faas_connector.entries import journal_position
 from faas_connector.errors import ConnectorError
 from faas_connector.gate import OutageGate
-from faas_connector.intake import Intake, Tracked
+from faas_connector.intake import InHand, Intake, Tracked
 from faas_connector.invoker import Invoker
 from faas_connector.journal import Journal
 from faas_connector.keeper import Keeper
@@ -28,8 +28,8 @@ from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict, patiently
 from faas_connector.settling import Settler
 from faas_connector.source import Delivery
 from faas_connector.store import Entry, Reason, State
-from faas_connector.tasks import Grouping, Tasks, give_up
-from faas_connector.topic_map import TopicMap
+from faas_connector.tasks import Grouping, Tasks, Work
+from faas_connector.topic_map import HasTopicMap
 
 
 class Dispatcher:
@@ -38,7 +38,7 @@ class Dispatcher:
     def __init__(
         self,
         config: ControllerConfig,
-        topic_map: Callable[[], TopicMap],
+        maps: HasTopicMap,
         may_be_wanted: Callable[[str, tuple[str, ...]], bool],
         invoker: Invoker,
         pursuit: Pursuit,
@@ -55,7 +55,7 @@ class Dispatcher:
 
         Args:
             config: the policies.
-            topic_map: gives the map as it is now.
+            maps: has the map of topics to functions.
             may_be_wanted: whether functions of some namespaces may ask for a topic, though none
                 does now.
             invoker: knows what holds for each function.
@@ -68,26 +68,22 @@ class Dispatcher:
             intakes: of the sources, by their names.
             clock: seconds since the epoch.
         """
-        self.settler = Settler(keeper, clock=clock, forget=self._forget)
+        self._in_hand = InHand()
+        self.settler = Settler(keeper, self._in_hand, clock=clock)
         self.keeping = Keeping(
             config, invoker, keeper, self.settler, keys, intakes,
             fatal=fatal, parked=parked, clock=clock,
         )  # fmt: skip
         self.journal = Journal(keeper, self.keeping, self.settler, clock)
         self.leaving = Leaving(keeper, self.keeping, self.settler, gate, clock)
-        tasks = Tasks(self._ended)
-        self._start = tasks.start
+        self._tasks = tasks = Tasks(self.ended)
         self._journalling = Grouping(tasks, self._journal_all, "journal")
         self._ending = Grouping(tasks, self._end_all, "end of journalled events")
         self._acknowledging = Grouping(tasks, self._acknowledge_all, "acknowledgements")
-        self._carrier = Carrier(
-            invoker, pursuit, self.keeping, self.settler,
-            call_id=self._call_id, settle=self._settle, acknowledge=self._acknowledge,
-            take_over=self._start, give_up=give_up, ended=self._ended,
-        )  # fmt: skip
+        self._carrier = Carrier(invoker, pursuit, self.keeping, self.settler, self)
         self._audience = Audience(
             config,
-            topic_map,
+            maps,
             may_be_wanted,
             invoker,
             self.keeping,
@@ -100,7 +96,6 @@ class Dispatcher:
         self._clock = clock
         self._call_ids = call_ids()
         self._loop = asyncio.get_running_loop()  # in CPython a system call each time
-        self._in_hand: dict[tuple[str, str], Tracked] = {}
 
     # Beginning
 
@@ -128,11 +123,11 @@ class Dispatcher:
             self._in_hand[key] = tracked
             if self.settler.was_finished(key):
                 self.keeping.counts.redelivered += 1
-                self._start(tracked, self.settler.settle(tracked))
+                self.start(tracked, self.settler.settle(tracked))
                 return
         if intake.traits.journal and self.journal.backlog.is_open and not delivery.damage:
             self.journal.backlog.begin()
-            self._start(tracked, self.journal.put_off(tracked))
+            self.start(tracked, self.journal.put_off(tracked))
             return
         self._audience.find(tracked)
         if intake.traits.journal and key is None and delivery.once is None and not delivery.damage:
@@ -140,7 +135,7 @@ class Dispatcher:
         elif self._is_plain(tracked):
             self._carry(tracked)
         else:
-            self._start(tracked, self._deliver(tracked))
+            self.start(tracked, self._deliver(tracked))
 
     @staticmethod
     def _is_plain(tracked: Tracked) -> bool:
@@ -171,16 +166,16 @@ class Dispatcher:
             tracked.entry_id = entry.id
             tracked.is_held = entry.state is State.PARKED and entry.ordered
             self._audience.find(tracked)
-            self._start(tracked, self._deliver(tracked))
+            self.start(tracked, self._deliver(tracked))
             return tracked
         pending = Pending(
-            entry.function, entry.event, entry.call_id or self._call_id(tracked, entry.function),
+            entry.function, entry.event, entry.call_id or self.call_id(tracked, entry.function),
             entry.first, entry.source, entry.attempts, entry.calls, mode=entry.mode,
             entry_id=entry.id, kept_calls=entry.calls, is_probe=is_probe,
         )  # fmt: skip
         if entry.ordered and entry.event.key is not None:
             self._audience.line_up(tracked, entry.function, entry.event.key)
-        self._start(tracked, self._deliver_entry(tracked, pending))
+        self.start(tracked, self._deliver_entry(tracked, pending))
         return tracked
 
     def _begin_again(self, running: Tracked, delivery: Delivery) -> None:
@@ -196,7 +191,7 @@ class Dispatcher:
         again = Tracked(intake, delivery, running.event, running.first, running.source, key)
         self._take(again, delivery)
         self._in_hand[key] = again
-        self._start(again, self.settler.settle(again))
+        self.start(again, self.settler.settle(again))
 
     def _take(self, tracked: Tracked, delivery: Delivery) -> None:
         """Hold it by this handle, and settle that when it is done."""
@@ -209,23 +204,45 @@ class Dispatcher:
         if intake.by_position:
             intake.place(tracked)
 
-    # Delivering
+    # What all ways of delivering share (`Delivering`)
 
-    def _ended(self, tracked: Tracked) -> None:
-        """Nothing runs for it any more, whatever became of it."""
+    def call_id(self, tracked: Tracked, function: FunctionName) -> str:
+        """The name of all calls of an event and a function."""
+        if tracked.key is None:
+            return next(self._call_ids)
+        return stable_call_id(*tracked.key, function)
+
+    def start(self, tracked: Tracked, work: Work) -> None:
+        """Run the rest of an event in a task."""
+        self._tasks.start(tracked, work)
+
+    async def settle(self, tracked: Tracked) -> None:
+        """Each function has a verdict that is safe: tell its broker, or the journal."""
+        await self.settler.settle(tracked)
+        if tracked.entry_id:
+            self._let_go(tracked)
+
+    def acknowledge(self, tracked: Tracked) -> None:
+        """Have done what is left of that, with that of others where it may be."""
+        if tracked.entry_id:
+            self._ending.add(tracked)
+        elif tracked.intake.traits.confirms_acks or tracked.line is not None:
+            self.start(tracked, self._acknowledge_all([tracked]))
+        else:
+            self._acknowledging.add(tracked)
+
+    def ended(self, tracked: Tracked) -> None:
+        """Nothing runs for it any more, whatever became of it: let go of what it holds."""
         if tracked.tickets:
             for ticket in tracked.tickets.values():
                 ticket.leave(parked=0)
         # What is finished is forgotten once it is acknowledged, which may be later.
         if not tracked.is_finished:
-            self._forget(tracked)
+            self._in_hand.forget(tracked)
         tracked.intake.ended(tracked)
         tracked.delivery.ended()
 
-    def _forget(self, tracked: Tracked) -> None:
-        key = tracked.key
-        if key is not None and self._in_hand.get(key) is tracked:
-            del self._in_hand[key]
+    # Delivering
 
     async def _deliver(self, tracked: Tracked) -> None:
         if tracked.delivery.damage:
@@ -235,25 +252,12 @@ class Dispatcher:
                 return
         elif not await self._deliver_to_all(tracked):
             return
-        await self._settle(tracked)
-
-    async def _settle(self, tracked: Tracked) -> None:
-        await self.settler.settle(tracked)
-        if tracked.entry_id:
-            self._let_go(tracked)
+        await self.settle(tracked)
 
     def _let_go(self, tracked: Tracked) -> None:
         """Its own entry is gone."""
         self.keeping.held.discard(tracked.entry_id)
         self.keeping.is_held_no_more(tracked)
-
-    def _acknowledge(self, tracked: Tracked) -> None:
-        if tracked.entry_id:
-            self._ending.add(tracked)
-        elif tracked.intake.traits.confirms_acks or tracked.line is not None:
-            self._start(tracked, self._acknowledge_all([tracked]))
-        else:
-            self._acknowledging.add(tracked)
 
     async def _acknowledge_all(self, events: list[Tracked]) -> None:
         for tracked in events:
@@ -289,7 +293,7 @@ class Dispatcher:
         waits = self._waits(tracked)
         tracked.open = [
             Pending(
-                function, tracked.event, self._call_id(tracked, function), tracked.first,
+                function, tracked.event, self.call_id(tracked, function), tracked.first,
                 tracked.source, waits=waits,
             )
             for function in functions
@@ -312,11 +316,6 @@ class Dispatcher:
         source, position = tracked.key
         entries = await keeper.insist(lambda: keeper.store.known(source, position))
         return {entry.function: entry for entry in entries}
-
-    def _call_id(self, tracked: Tracked, function: FunctionName) -> str:
-        if tracked.key is None:
-            return next(self._call_ids)
-        return stable_call_id(*tracked.key, function)
 
     async def _deliver_entry(self, tracked: Tracked, pending: Pending) -> None:
         tracked.open.append(pending)
@@ -398,7 +397,7 @@ class Dispatcher:
             if self._is_plain(tracked) and self.settler.accept_nowait(tracked):
                 plain.append(tracked)
             else:
-                self._start(tracked, self._deliver_journalled(tracked))
+                self.start(tracked, self._deliver_journalled(tracked))
         for tracked in plain:
             self._carry(tracked)
 
@@ -406,7 +405,7 @@ class Dispatcher:
         if not tracked.is_told:
             await self.settler.accept(tracked)
         if await self._deliver_to_all(tracked):
-            await self._settle(tracked)
+            await self.settle(tracked)
 
     def _waits(self, tracked: Tracked) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """What is done before one of several functions starts a long wait."""

@@ -81,6 +81,18 @@ class Tracked(msgspec.Struct, eq=False):
         return self.is_finished or self.keeping > 0 or self.detaching is not None
 
 
+class InHand(dict[tuple[str, str], Tracked]):
+    """Events that may come again while they are in hand, by their keys."""
+
+    __slots__ = ()
+
+    def forget(self, tracked: Tracked) -> None:
+        """It may come again as a new one, unless that has happened already."""
+        key = tracked.key
+        if key is not None and self.get(key) is tracked:
+            del self[key]
+
+
 class Line:
     """One partition whose events are acknowledged by position, one acknowledgement at a time."""
 

@@ -23,7 +23,7 @@ from faas_connector.names import FunctionName, Invocation
 from faas_connector.planning import CallOptions, Planner
 from faas_connector.response import InvokerResponse
 from faas_connector.terms import Terms, terms_of
-from faas_connector.topic_map import TopicMap
+from faas_connector.topic_map import HasTopicMap, TopicMap
 
 # Looked up once: Python 3.11 takes its time over members of an Enum.
 _SYNC = Invocation.SYNC
@@ -63,7 +63,7 @@ class Invoker:
         client: GatewayClient,
         config: ControllerConfig,
         publish: Callable[[InvokerResponse], None],
-        topic_map: Callable[[], TopicMap] = TopicMap,
+        maps: HasTopicMap,
         limiter: Limiter | None = None,
         *,
         held_back: Callable[[], CaughtUp | None] = lambda: None,
@@ -74,7 +74,7 @@ class Invoker:
             client: the gateway.
             config: the defaults of each call.
             publish: is told each response.
-            topic_map: gives the map as it is now, and so what functions declare.
+            maps: has the map, and so what functions declare.
             limiter: lets calls in.
             held_back: gives what to wait for before more is called; None for nothing.
         """
@@ -85,7 +85,7 @@ class Invoker:
         self._client = client
         self._config = config
         self._publish = publish
-        self._map = topic_map
+        self._maps = maps
         self._call_ids = call_ids()
         self._loop = asyncio.get_running_loop()  # in CPython a system call each time
         self._known: dict[FunctionName, _Known] = {}
@@ -102,7 +102,7 @@ class Invoker:
         return known.terms if mode is None else known.routes[mode].terms
 
     def _know(self, function: FunctionName) -> _Known:
-        topic_map = self._map()
+        topic_map = self._maps.map
         if topic_map is not self._looked_up_in:
             self._looked_up_in = topic_map
             self._looked_up.clear()
@@ -131,7 +131,7 @@ class Invoker:
         return known
 
     def _is_known(self, function: FunctionName) -> bool:
-        if self._map().declared(function) is not None:
+        if self._maps.map.declared(function) is not None:
             return True
         self._known.pop(function, None)
         self._looked_up.pop(function, None)

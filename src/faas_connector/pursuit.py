@@ -25,7 +25,7 @@ from faas_connector.response import InvokerResponse
 from faas_connector.retry import GiveUp
 from faas_connector.store import Reason
 from faas_connector.terms import Terms
-from faas_connector.topic_map import TopicMap
+from faas_connector.topic_map import HasTopicMap
 
 _T = TypeVar("_T")
 
@@ -130,7 +130,7 @@ class Pursuit:
         invoker: Invoker,
         gate: OutageGate,
         health: FunctionHealth,
-        topic_map: Callable[[], TopicMap],
+        maps: HasTopicMap,
         may_return: Callable[[FunctionName], bool],
         stopping: asyncio.Event,
         *,
@@ -143,7 +143,7 @@ class Pursuit:
             invoker: makes the calls.
             gate: knows whether the gateway is down.
             health: knows which functions fail throughout.
-            topic_map: gives the map as it is now.
+            maps: has the map.
             may_return: whether a function that is not in the map may come back.
             stopping: set when what can't be delivered now is no longer to be waited for.
             park_after: seconds; what has to wait longer is parked. Infinite without a store.
@@ -153,7 +153,7 @@ class Pursuit:
         self._invoker = invoker
         self._gate = gate
         self._health = health
-        self._map = topic_map
+        self._maps = maps
         self._may_return = may_return
         self._stopping = stopping
         self._park_after = park_after
@@ -220,7 +220,7 @@ class Pursuit:
     def _obstacle(self, pending: Pending) -> Verdict | None:
         """Why it is not to be called now; None where it is."""
         function = pending.function
-        if self._map().contract(function) is None:
+        if self._maps.map.contract(function) is None:
             if not self._may_return(function):
                 self._health.forget(function)
                 return _REMOVED

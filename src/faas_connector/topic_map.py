@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, KeysView, Mapping
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from faas_connector.contract import FunctionContract
 from faas_connector.matching import PatternIndex, TopicMatcher
@@ -213,6 +213,14 @@ class TopicMap:
 
     def __repr__(self) -> str:
         return f"<TopicMap of {len(self.functions)} functions, {len(self._by_pattern)} topics>"
+
+
+class HasTopicMap(Protocol):
+    """Who has the map as it is now."""
+
+    @property
+    def map(self) -> TopicMap:
+        """Another one whenever something has changed."""
 
 
 def _ask_alike(before: tuple[FunctionContract, ...], after: tuple[FunctionContract, ...]) -> bool:

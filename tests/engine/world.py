@@ -288,7 +288,7 @@ class World:
     def _engine(self) -> Engine:
         self.gateway.process += 1
         client: Any = self.gateway
-        invoker = Invoker(client, self.config, lambda _: None, lambda: self.builder.map)
+        invoker = Invoker(client, self.config, lambda _: None, self.builder)
         sources = [*self.sources, *self.others]
         return Engine(sources, self.config, client, self.builder, invoker, self.store, clock=now)
 

@@ -136,7 +136,7 @@ async def _invoke(
     async with GatewayClient(config) as client:
         builder = await topic_map(client, config)
         names = [function.name for function in builder.map.match(event.topic)]
-        invoker = Invoker(client, config, lambda _: None)
+        invoker = Invoker(client, config, lambda _: None, builder)
         return await invoker.call_each(names, event, options), builder.map
 
 
