@@ -222,6 +222,7 @@ class HasTopicMap(Protocol):
     @property
     def map(self) -> TopicMap:
         """Another one whenever something has changed."""
+        ...
 
 
 def _ask_alike(before: tuple[FunctionContract, ...], after: tuple[FunctionContract, ...]) -> bool:
