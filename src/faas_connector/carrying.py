@@ -6,12 +6,13 @@ from typing import Protocol
 
 from faas_connector.call import Call
 from faas_connector.intake import Tracked
-from faas_connector.invoker import CaughtUp, Invoker
+from faas_connector.invoker import Invoker
 from faas_connector.keeping import Keeping
 from faas_connector.names import FunctionName
 from faas_connector.pursuit import Pending, Pursuit, Verdict
 from faas_connector.response import InvokerResponse
 from faas_connector.settling import Settler
+from faas_connector.subscriptions import CaughtUp
 from faas_connector.tasks import Work, give_up
 
 
@@ -134,7 +135,7 @@ class _Carried:
         pending.response = response
         try:
             verdict = by.pursuit.success(pending, response)
-            caught_up = by.invoker.held_back()
+            caught_up = by.invoker.subscribers.held_back()
             if verdict is None or not by.keeping.keep_success_nowait(tracked, pending):
                 self._take_over(self._go_on(verdict, caught_up))
             elif caught_up is not None:

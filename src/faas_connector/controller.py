@@ -73,9 +73,8 @@ class Controller:
             Invoker(
                 client,
                 self.config,
-                self._subscriptions.publish,
+                self._subscriptions,
                 builder,
-                held_back=self._subscriptions.held_back,
             ),
             asyncio.create_task(builder.run(), name="topic map refresh"),
         )

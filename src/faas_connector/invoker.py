@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from faas_connector.metrics import CallBook, CallCounts
 from faas_connector.names import FunctionName, Invocation
 from faas_connector.planning import CallOptions, Planner
 from faas_connector.response import InvokerResponse
+from faas_connector.subscriptions import Subscriptions
 from faas_connector.terms import Terms, terms_of
 from faas_connector.topic_map import HasTopicMap, TopicMap
 
@@ -29,10 +30,6 @@ from faas_connector.topic_map import HasTopicMap, TopicMap
 _SYNC = Invocation.SYNC
 # Functions come and go; what is known of them is forgotten at times.
 _MOST_REMEMBERED = 16_384
-
-
-CaughtUp = Callable[[], Awaitable[None]]
-"""Waits for those who are behind in hearing responses, and want all of them."""
 
 
 class _Route(msgspec.Struct, frozen=True):
@@ -62,29 +59,25 @@ class Invoker:
         self,
         client: GatewayClient,
         config: ControllerConfig,
-        publish: Callable[[InvokerResponse], None],
+        subscribers: Subscriptions,
         maps: HasTopicMap,
         limiter: Limiter | None = None,
-        *,
-        held_back: Callable[[], CaughtUp | None] = lambda: None,
     ) -> None:
         """Prepare.
 
         Args:
             client: the gateway.
             config: the defaults of each call.
-            publish: is told each response.
+            subscribers: are told each response; those who want all of them hold calls back.
             maps: has the map, and so what functions declare.
             limiter: lets calls in.
-            held_back: gives what to wait for before more is called; None for nothing.
         """
         self.planner = Planner(client, config)
         self.limiter = limiter or Limiter(config.limits.max_in_flight)
         self.calls = CallBook()
-        self.held_back = held_back
+        self.subscribers = subscribers
         self._client = client
         self._config = config
-        self._publish = publish
         self._maps = maps
         self._call_ids = call_ids()
         self._loop = asyncio.get_running_loop()  # in CPython a system call each time
@@ -209,8 +202,8 @@ class Invoker:
         finally:
             self.limiter.leave(function)
         response = response_of(end, event, function, call_id, begun)
-        self._publish(response)
-        if (caught_up := self.held_back()) is not None:
+        self.subscribers.publish(response)
+        if (caught_up := self.subscribers.held_back()) is not None:
             await caught_up()
         return response
 
@@ -259,7 +252,7 @@ class Invoker:
         except asyncio.CancelledError:
             call.give_up()
             raise
-        if (caught_up := self.held_back()) is not None:
+        if (caught_up := self.subscribers.held_back()) is not None:
             await caught_up()
         return response
 
@@ -325,7 +318,7 @@ class Invoker:
                 told += 1
                 try:
                     self._count(response, *call.counted)
-                    self._publish(response)
+                    self.subscribers.publish(response)
                 finally:
                     call.told(response)
         finally:

@@ -192,11 +192,13 @@ class InvokerCaller:
     def is_delivered(self, letter: Letter) -> bool:
         """Whether it was a success, and nobody is behind in hearing responses."""
         response = letter.response
-        return response is not None and response.ok and self._invoker.held_back() is None
+        return (
+            response is not None and response.ok and self._invoker.subscribers.held_back() is None
+        )
 
     async def call(self, letter: Letter) -> Called:
         """Call until there is an answer that is no outage's."""
-        if (caught_up := self._invoker.held_back()) is not None and letter.calls:
+        if (caught_up := self._invoker.subscribers.held_back()) is not None and letter.calls:
             await caught_up()
         while True:
             if letter.response is None:
