@@ -100,13 +100,13 @@ MUTANTS = (
         "tracked.turn.pending()", "pass",
     ),
     Mutant(
-        "what a namespace or a refresh has just lost is acked as unmatched", "dispatcher.py",
+        "what a namespace or a refresh has just lost is acked as unmatched", "audience.py",
         "Unmatched.HOLD or self._may_be_wanted(\n"
-        "            tracked.event.topic, self.keeping.home(tracked).namespaces\n        )",
+        "            tracked.event.topic, self._keeping.home(tracked).namespaces\n        )",
         "Unmatched.HOLD",
     ),
     Mutant(
-        "missing functions don't count", "dispatcher.py",
+        "missing functions don't count", "audience.py",
         "contracts += missing", "pass",
     ),
     Mutant(

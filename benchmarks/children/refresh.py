@@ -7,10 +7,9 @@ import asyncio
 import json
 import time
 
-import uvloop
-
 from benchmarks.children.load import peak_memory
 from faas_connector import Controller, ControllerConfig
+from faas_connector.loops import event_runner
 
 _TICK = 0.001
 
@@ -73,7 +72,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--times", type=int, default=3)
-    uvloop.run(run(parser.parse_args()))
+    with event_runner() as runner:
+        runner.run(run(parser.parse_args()))
 
 
 if __name__ == "__main__":

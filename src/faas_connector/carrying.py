@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Protocol
 
 from faas_connector.call import Call
 from faas_connector.intake import Tracked
-from faas_connector.invoker import CaughtUp, Invoker
+from faas_connector.invoker import Invoker
 from faas_connector.keeping import Keeping
 from faas_connector.names import FunctionName
 from faas_connector.pursuit import Pending, Pursuit, Verdict
 from faas_connector.response import InvokerResponse
 from faas_connector.settling import Settler
+from faas_connector.subscriptions import CaughtUp
+from faas_connector.tasks import Work, give_up
+
+
+class Delivering(Protocol):
+    """Who delivers events that take more than this."""
+
+    def call_id(self, tracked: Tracked, function: FunctionName) -> str:
+        """The name of the calls of an event and a function."""
+        ...
+
+    def start(self, tracked: Tracked, work: Work) -> None:
+        """Run the rest of an event in a task."""
+        ...
+
+    async def settle(self, tracked: Tracked) -> None:
+        """Settle it where that may take waiting."""
+        ...
+
+    def acknowledge(self, tracked: Tracked) -> None:
+        """Have done what is left of that, where `settle_nowait` would have had to wait."""
+        ...
+
+    def ended(self, tracked: Tracked) -> None:
+        """Nothing runs for it any more."""
+        ...
 
 
 class Carrier:
@@ -27,13 +52,7 @@ class Carrier:
         pursuit: Pursuit,
         keeping: Keeping,
         settler: Settler,
-        *,
-        call_id: Callable[[Tracked, FunctionName], str],
-        settle: Callable[[Tracked], Coroutine[Any, Any, None]],
-        acknowledge: Callable[[Tracked], None],
-        take_over: Callable[[Tracked, Coroutine[Any, Any, None]], None],
-        give_up: Callable[[Tracked, Exception], None],
-        ended: Callable[[Tracked], None],
+        delivering: Delivering,
     ) -> None:
         """Prepare.
 
@@ -42,23 +61,13 @@ class Carrier:
             pursuit: knows what stands against a call, and what follows from its response.
             keeping: makes verdicts safe.
             settler: acknowledges.
-            call_id: names the calls of an event and a function.
-            settle: settles it where that may take waiting.
-            acknowledge: has done what is left of that, where `settler` had to wait.
-            take_over: runs the rest of an event in a task.
-            give_up: is told of an event that met what nobody foresaw.
-            ended: is told that nothing runs for an event any more.
+            delivering: takes over.
         """
         self.invoker = invoker
         self.pursuit = pursuit
         self.keeping = keeping
         self.settler = settler
-        self.call_id = call_id
-        self.settle = settle
-        self.acknowledge = acknowledge
-        self.take_over = take_over
-        self.give_up = give_up
-        self.ended = ended
+        self.delivering = delivering
 
     def begin(self, tracked: Tracked) -> None:
         """Deliver it once the limiter has a place for its call."""
@@ -90,7 +99,7 @@ class _Carried:
         pending, tracked = self._pending, self._tracked
         if pending is None:
             function = tracked.functions[0]
-            call_id = self._by.call_id(tracked, function)
+            call_id = self._by.delivering.call_id(tracked, function)
             self._pending = pending = Pending(
                 function, tracked.event, call_id, tracked.first, tracked.source
             )
@@ -126,22 +135,22 @@ class _Carried:
         pending.response = response
         try:
             verdict = by.pursuit.success(pending, response)
-            caught_up = by.invoker.held_back()
-            if verdict is None or not by.keeping.keep_nowait(tracked, pending, verdict):
+            caught_up = by.invoker.subscribers.held_back()
+            if verdict is None or not by.keeping.keep_success_nowait(tracked, pending):
                 self._take_over(self._go_on(verdict, caught_up))
             elif caught_up is not None:
                 self._take_over(self._settle(caught_up))
             elif not by.settler.settle_nowait(tracked):
-                by.acknowledge(tracked)
+                by.delivering.acknowledge(tracked)
             else:
                 self._end()
         except Exception as error:
-            by.give_up(tracked, error)
+            give_up(tracked, error)
             self._end()
 
     def _end(self) -> None:
         self._tracked.turn = None
-        self._by.ended(self._tracked)
+        self._by.delivering.ended(self._tracked)
 
     def give_up(self) -> None:
         """It is not to be called any more; a task that took over has ended, or never began."""
@@ -158,8 +167,8 @@ class _Carried:
 
     # In a task
 
-    def _take_over(self, work: Coroutine[Any, Any, None]) -> None:
-        self._by.take_over(self._tracked, work)
+    def _take_over(self, work: Work) -> None:
+        self._by.delivering.start(self._tracked, work)
 
     async def _fail(self, error: Exception) -> None:
         self._tracked.turn = None
@@ -180,9 +189,9 @@ class _Carried:
 
     async def _keep(self, verdict: Verdict) -> None:
         await self._by.keeping.keep(self._tracked, self.pending(), verdict)
-        await self._by.settle(self._tracked)
+        await self._by.delivering.settle(self._tracked)
 
     async def _settle(self, caught_up: CaughtUp) -> None:
         self._tracked.turn = None
         await caught_up()
-        await self._by.settle(self._tracked)
+        await self._by.delivering.settle(self._tracked)

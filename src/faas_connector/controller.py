@@ -73,9 +73,8 @@ class Controller:
             Invoker(
                 client,
                 self.config,
-                self._subscriptions.publish,
-                lambda: builder.map,
-                held_back=self._subscriptions.held_back,
+                self._subscriptions,
+                builder,
             ),
             asyncio.create_task(builder.run(), name="topic map refresh"),
         )
@@ -256,7 +255,7 @@ class Controller:
             ConnectorError: the controller is not running.
         """
         live = self._running()
-        return calling(live.client, live.invoker, lambda: live.builder.map, self.config)
+        return calling(live.client, live.invoker, live.builder, self.config)
 
     async def refresh(self) -> TopicMap:
         """Ask the gateway for its functions now.

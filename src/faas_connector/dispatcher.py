@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from functools import cached_property
 from typing import Any
 
+from faas_connector.audience import Audience
 from faas_connector.call_ids import call_ids, stable_call_id
 from faas_connector.carrying import Carrier
 from faas_connector.cloudevents import as_cloudevent
-from faas_connector.config import ControllerConfig, Unmatched
-from faas_connector.contract import Order
+from faas_connector.config import ControllerConfig
 from faas_connector.entries import journal_position
 from faas_connector.errors import ConnectorError
 from faas_connector.gate import OutageGate
-from faas_connector.intake import Intake, Tracked
+from faas_connector.intake import InHand, Intake, Tracked
 from faas_connector.invoker import Invoker
 from faas_connector.journal import Journal
 from faas_connector.keeper import Keeper
 from faas_connector.keeping import Keeping
-from faas_connector.key_order import KeyOrder, ParkedKeys
+from faas_connector.key_order import ParkedKeys
 from faas_connector.leaving import Leaving
 from faas_connector.names import FunctionName
 from faas_connector.planning import from_outside
@@ -29,12 +28,8 @@ from faas_connector.pursuit import Fate, Pending, Pursuit, Verdict, patiently
 from faas_connector.settling import Settler
 from faas_connector.source import Delivery
 from faas_connector.store import Entry, Reason, State
-from faas_connector.tasks import Grouping, Tasks, give_up
-from faas_connector.topic_map import TopicMap
-
-# Seconds before it is looked again whether a function asks for an event that is held.
-_HELD_WAIT = 5.0
-_LONGEST_HELD_WAIT = 60.0
+from faas_connector.tasks import Grouping, Tasks, Work
+from faas_connector.topic_map import HasTopicMap
 
 
 class Dispatcher:
@@ -43,7 +38,7 @@ class Dispatcher:
     def __init__(
         self,
         config: ControllerConfig,
-        topic_map: Callable[[], TopicMap],
+        maps: HasTopicMap,
         may_be_wanted: Callable[[str, tuple[str, ...]], bool],
         invoker: Invoker,
         pursuit: Pursuit,
@@ -60,7 +55,7 @@ class Dispatcher:
 
         Args:
             config: the policies.
-            topic_map: gives the map as it is now.
+            maps: has the map of topics to functions.
             may_be_wanted: whether functions of some namespaces may ask for a topic, though none
                 does now.
             invoker: knows what holds for each function.
@@ -73,37 +68,34 @@ class Dispatcher:
             intakes: of the sources, by their names.
             clock: seconds since the epoch.
         """
-        self.settler = Settler(keeper, clock=clock, forget=self._forget)
+        self._in_hand = InHand()
+        self.settler = Settler(keeper, self._in_hand, clock=clock)
         self.keeping = Keeping(
             config, invoker, keeper, self.settler, keys, intakes,
             fatal=fatal, parked=parked, clock=clock,
         )  # fmt: skip
         self.journal = Journal(keeper, self.keeping, self.settler, clock)
         self.leaving = Leaving(keeper, self.keeping, self.settler, gate, clock)
-        tasks = Tasks(self._ended)
-        self._start = tasks.start
+        self._tasks = tasks = Tasks(self.ended)
         self._journalling = Grouping(tasks, self._journal_all, "journal")
         self._ending = Grouping(tasks, self._end_all, "end of journalled events")
         self._acknowledging = Grouping(tasks, self._acknowledge_all, "acknowledgements")
-        self._carrier = Carrier(
-            invoker, pursuit, self.keeping, self.settler,
-            call_id=self._call_id, settle=self._settle, acknowledge=self._acknowledge,
-            take_over=self._start, give_up=give_up, ended=self._ended,
-        )  # fmt: skip
-        self._config = config
-        self._map = topic_map
-        self._may_be_wanted = may_be_wanted
+        self._carrier = Carrier(invoker, pursuit, self.keeping, self.settler, self)
+        self._audience = Audience(
+            config,
+            maps,
+            may_be_wanted,
+            invoker,
+            self.keeping,
+            clock,
+            can_hold=keeper is not None,
+        )
         self._invoker = invoker
         self._pursuit = pursuit
         self._keeper = keeper
         self._clock = clock
         self._call_ids = call_ids()
-        self._order = KeyOrder()
-        self._in_hand: dict[tuple[str, str], Tracked] = {}
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # in CPython a system call each time
+        self._loop = asyncio.get_running_loop()  # in CPython a system call each time
 
     # Beginning
 
@@ -131,19 +123,19 @@ class Dispatcher:
             self._in_hand[key] = tracked
             if self.settler.was_finished(key):
                 self.keeping.counts.redelivered += 1
-                self._start(tracked, self.settler.settle(tracked))
+                self.start(tracked, self.settler.settle(tracked))
                 return
         if intake.traits.journal and self.journal.backlog.is_open and not delivery.damage:
             self.journal.backlog.begin()
-            self._start(tracked, self.journal.put_off(tracked))
+            self.start(tracked, self.journal.put_off(tracked))
             return
-        self._match(tracked)
+        self._audience.find(tracked)
         if intake.traits.journal and key is None and delivery.once is None and not delivery.damage:
             self._journalling.add(tracked)
         elif self._is_plain(tracked):
             self._carry(tracked)
         else:
-            self._start(tracked, self._deliver(tracked))
+            self.start(tracked, self._deliver(tracked))
 
     @staticmethod
     def _is_plain(tracked: Tracked) -> bool:
@@ -173,17 +165,17 @@ class Dispatcher:
         if entry.function is None:
             tracked.entry_id = entry.id
             tracked.is_held = entry.state is State.PARKED and entry.ordered
-            self._match(tracked)
-            self._start(tracked, self._deliver(tracked))
+            self._audience.find(tracked)
+            self.start(tracked, self._deliver(tracked))
             return tracked
         pending = Pending(
-            entry.function, entry.event, entry.call_id or self._call_id(tracked, entry.function),
+            entry.function, entry.event, entry.call_id or self.call_id(tracked, entry.function),
             entry.first, entry.source, entry.attempts, entry.calls, mode=entry.mode,
             entry_id=entry.id, kept_calls=entry.calls, is_probe=is_probe,
         )  # fmt: skip
         if entry.ordered and entry.event.key is not None:
-            self._line_up(tracked, entry.function, entry.event.key)
-        self._start(tracked, self._deliver_entry(tracked, pending))
+            self._audience.line_up(tracked, entry.function, entry.event.key)
+        self.start(tracked, self._deliver_entry(tracked, pending))
         return tracked
 
     def _begin_again(self, running: Tracked, delivery: Delivery) -> None:
@@ -199,7 +191,7 @@ class Dispatcher:
         again = Tracked(intake, delivery, running.event, running.first, running.source, key)
         self._take(again, delivery)
         self._in_hand[key] = again
-        self._start(again, self.settler.settle(again))
+        self.start(again, self.settler.settle(again))
 
     def _take(self, tracked: Tracked, delivery: Delivery) -> None:
         """Hold it by this handle, and settle that when it is done."""
@@ -212,49 +204,45 @@ class Dispatcher:
         if intake.by_position:
             intake.place(tracked)
 
-    def _match(self, tracked: Tracked) -> None:
-        """Find the functions, and take a place in line where one keeps the order of keys."""
-        topic_map = self._map()
-        if namespaces := self.keeping.home(tracked).namespaces:
-            topic_map = topic_map.within(namespaces)
-        topic = tracked.event.topic
-        contracts = topic_map.match(topic)
-        if missing := topic_map.match_missing(topic):
-            contracts += missing
-        only = tracked.delivery.function
-        if len(contracts) == 1 and only is None:
-            tracked.functions = (contracts[0].name,)
+    # What all ways of delivering share (`Delivering`)
+
+    def call_id(self, tracked: Tracked, function: FunctionName) -> str:
+        """The name of all calls of an event and a function."""
+        if tracked.key is None:
+            return next(self._call_ids)
+        return stable_call_id(*tracked.key, function)
+
+    def start(self, tracked: Tracked, work: Work) -> None:
+        """Run the rest of an event in a task."""
+        self._tasks.start(tracked, work)
+
+    async def settle(self, tracked: Tracked) -> None:
+        """Each function has a verdict that is safe: tell its broker, or the journal."""
+        await self.settler.settle(tracked)
+        if tracked.entry_id:
+            self._let_go(tracked)
+
+    def acknowledge(self, tracked: Tracked) -> None:
+        """Have done what is left of that, with that of others where it may be."""
+        if tracked.entry_id:
+            self._ending.add(tracked)
+        elif tracked.intake.traits.confirms_acks or tracked.line is not None:
+            self.start(tracked, self._acknowledge_all([tracked]))
         else:
-            names = (contract.name for contract in contracts)
-            tracked.functions = tuple(name for name in names if only is None or name == only)
-        key = tracked.event.key
-        if key is not None:
-            for function in tracked.functions:
-                if self._invoker.terms(function).order is Order.KEY:
-                    self._line_up(tracked, function, key)
+            self._acknowledging.add(tracked)
 
-    def _line_up(self, tracked: Tracked, function: FunctionName, key: str) -> None:
-        if tracked.tickets is None:
-            tracked.tickets = {}
-        tracked.tickets[function] = self._order.ticket(function, key)
-
-    # Delivering
-
-    def _ended(self, tracked: Tracked) -> None:
-        """Nothing runs for it any more, whatever became of it."""
+    def ended(self, tracked: Tracked) -> None:
+        """Nothing runs for it any more, whatever became of it: let go of what it holds."""
         if tracked.tickets:
             for ticket in tracked.tickets.values():
                 ticket.leave(parked=0)
         # What is finished is forgotten once it is acknowledged, which may be later.
         if not tracked.is_finished:
-            self._forget(tracked)
+            self._in_hand.forget(tracked)
         tracked.intake.ended(tracked)
         tracked.delivery.ended()
 
-    def _forget(self, tracked: Tracked) -> None:
-        key = tracked.key
-        if key is not None and self._in_hand.get(key) is tracked:
-            del self._in_hand[key]
+    # Delivering
 
     async def _deliver(self, tracked: Tracked) -> None:
         if tracked.delivery.damage:
@@ -264,25 +252,12 @@ class Dispatcher:
                 return
         elif not await self._deliver_to_all(tracked):
             return
-        await self._settle(tracked)
-
-    async def _settle(self, tracked: Tracked) -> None:
-        await self.settler.settle(tracked)
-        if tracked.entry_id:
-            self._let_go(tracked)
+        await self.settle(tracked)
 
     def _let_go(self, tracked: Tracked) -> None:
         """Its own entry is gone."""
         self.keeping.held.discard(tracked.entry_id)
         self.keeping.is_held_no_more(tracked)
-
-    def _acknowledge(self, tracked: Tracked) -> None:
-        if tracked.entry_id:
-            self._ending.add(tracked)
-        elif tracked.intake.traits.confirms_acks or tracked.line is not None:
-            self._start(tracked, self._acknowledge_all([tracked]))
-        else:
-            self._acknowledging.add(tracked)
 
     async def _acknowledge_all(self, events: list[Tracked]) -> None:
         for tracked in events:
@@ -306,9 +281,9 @@ class Dispatcher:
         if None in known and not tracked.entry_id:
             return True  # the whole event is in the store already
         while not tracked.functions:
-            if (settled := await self._unmatched(tracked)) is not None:
+            if (settled := await self._audience.missing(tracked)) is not None:
                 return settled
-            self._match(tracked)
+            self._audience.find(tracked)
         if tracked.tickets and self.keeping.is_behind_held(tracked):
             return await self.keeping.hold(tracked, 0.0)
         self.keeping.home(tracked).counts.matched += 1
@@ -318,7 +293,7 @@ class Dispatcher:
         waits = self._waits(tracked)
         tracked.open = [
             Pending(
-                function, tracked.event, self._call_id(tracked, function), tracked.first,
+                function, tracked.event, self.call_id(tracked, function), tracked.first,
                 tracked.source, waits=waits,
             )
             for function in functions
@@ -341,11 +316,6 @@ class Dispatcher:
         source, position = tracked.key
         entries = await keeper.insist(lambda: keeper.store.known(source, position))
         return {entry.function: entry for entry in entries}
-
-    def _call_id(self, tracked: Tracked, function: FunctionName) -> str:
-        if tracked.key is None:
-            return next(self._call_ids)
-        return stable_call_id(*tracked.key, function)
 
     async def _deliver_entry(self, tracked: Tracked, pending: Pending) -> None:
         tracked.open.append(pending)
@@ -427,7 +397,7 @@ class Dispatcher:
             if self._is_plain(tracked) and self.settler.accept_nowait(tracked):
                 plain.append(tracked)
             else:
-                self._start(tracked, self._deliver_journalled(tracked))
+                self.start(tracked, self._deliver_journalled(tracked))
         for tracked in plain:
             self._carry(tracked)
 
@@ -435,21 +405,7 @@ class Dispatcher:
         if not tracked.is_told:
             await self.settler.accept(tracked)
         if await self._deliver_to_all(tracked):
-            await self._settle(tracked)
-
-    async def _unmatched(self, tracked: Tracked) -> bool | None:
-        """Nobody asks for it: whether its source is to be told; None to look again at once."""
-        age = self._clock() - tracked.first
-        holds = self._config.unmatched is Unmatched.HOLD or self._may_be_wanted(
-            tracked.event.topic, self.keeping.home(tracked).namespaces
-        )
-        if holds and age < self._config.retry.max_age:
-            wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
-            if self._keeper is not None:
-                return await self.keeping.hold(tracked, wait)
-            await asyncio.sleep(wait)
-            return None
-        return await self.keeping.settle_unmatched(tracked)
+            await self.settle(tracked)
 
     def _waits(self, tracked: Tracked) -> Callable[[], Coroutine[Any, Any, None]] | None:
         """What is done before one of several functions starts a long wait."""

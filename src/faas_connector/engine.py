@@ -76,7 +76,7 @@ class Engine:
             invoker,
             self.gate,
             self.health,
-            self._topic_map,
+            self._builder,
             builder.may_return,
             self._stopping,
             park_after=math.inf if store is None else config.park_after,
@@ -145,7 +145,7 @@ class Engine:
         keys = ParkedKeys(await store.chains() if store is not None else ())
         dispatcher = Dispatcher(
             self._config,
-            self._topic_map,
+            self._builder,
             self._may_be_wanted,
             self._invoker,
             self.pursuit,

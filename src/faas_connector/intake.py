@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import cached_property
 from typing import Protocol
 
 import msgspec
@@ -80,6 +79,18 @@ class Tracked(msgspec.Struct, eq=False):
     def is_settling(self) -> bool:
         """Whether a verdict is being made safe, or its broker told."""
         return self.is_finished or self.keeping > 0 or self.detaching is not None
+
+
+class InHand(dict[tuple[str, str], Tracked]):
+    """Events that may come again while they are in hand, by their keys."""
+
+    __slots__ = ()
+
+    def forget(self, tracked: Tracked) -> None:
+        """It may come again as a new one, unless that has happened already."""
+        key = tracked.key
+        if key is not None and self.get(key) is tracked:
+            del self[key]
 
 
 class Line:
@@ -281,12 +292,8 @@ class Intake:
                 await asyncio.wait(waits)
         return not self.running
 
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # in CPython a system call each time
-
     def _change(self) -> asyncio.Future[None]:
-        changed: asyncio.Future[None] = self._loop.create_future()
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changed.append(changed)
         return changed
 

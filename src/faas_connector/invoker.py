@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import cached_property
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -23,15 +22,14 @@ from faas_connector.metrics import CallBook, CallCounts
 from faas_connector.names import FunctionName, Invocation
 from faas_connector.planning import CallOptions, Planner
 from faas_connector.response import InvokerResponse
+from faas_connector.subscriptions import Subscriptions
 from faas_connector.terms import Terms, terms_of
-from faas_connector.topic_map import TopicMap
+from faas_connector.topic_map import HasTopicMap, TopicMap
 
+# Looked up once: Python 3.11 takes its time over members of an Enum.
+_SYNC = Invocation.SYNC
 # Functions come and go; what is known of them is forgotten at times.
 _MOST_REMEMBERED = 16_384
-
-
-CaughtUp = Callable[[], Awaitable[None]]
-"""Waits for those who are behind in hearing responses, and want all of them."""
 
 
 class _Route(msgspec.Struct, frozen=True):
@@ -49,6 +47,8 @@ class _Known(msgspec.Struct, frozen=True):
     contract: FunctionContract | None
     terms: Terms
     routes: dict[Invocation, _Route]
+    route: _Route
+    """What its terms say."""
     calls: CallCounts
 
 
@@ -59,31 +59,28 @@ class Invoker:
         self,
         client: GatewayClient,
         config: ControllerConfig,
-        publish: Callable[[InvokerResponse], None],
-        topic_map: Callable[[], TopicMap] = TopicMap,
+        subscribers: Subscriptions,
+        maps: HasTopicMap,
         limiter: Limiter | None = None,
-        *,
-        held_back: Callable[[], CaughtUp | None] = lambda: None,
     ) -> None:
         """Prepare.
 
         Args:
             client: the gateway.
             config: the defaults of each call.
-            publish: is told each response.
-            topic_map: gives the map as it is now, and so what functions declare.
+            subscribers: are told each response; those who want all of them hold calls back.
+            maps: has the map, and so what functions declare.
             limiter: lets calls in.
-            held_back: gives what to wait for before more is called; None for nothing.
         """
         self.planner = Planner(client, config)
         self.limiter = limiter or Limiter(config.limits.max_in_flight)
         self.calls = CallBook()
-        self.held_back = held_back
+        self.subscribers = subscribers
         self._client = client
         self._config = config
-        self._publish = publish
-        self._map = topic_map
+        self._maps = maps
         self._call_ids = call_ids()
+        self._loop = asyncio.get_running_loop()  # in CPython a system call each time
         self._known: dict[FunctionName, _Known] = {}
         # Those of them that hold in this map.
         self._looked_up: dict[FunctionName, _Known] = {}
@@ -92,17 +89,13 @@ class Invoker:
         # Calls that have ended, and what came of them.
         self._untold: list[tuple[Call, InvokerResponse]] = []
 
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # in CPython a system call each time
-
     def terms(self, function: FunctionName, mode: Invocation | None = None) -> Terms:
         """What holds for the calls of a function now; for those on one route, if that is given."""
         known = self._know(function)
         return known.terms if mode is None else known.routes[mode].terms
 
     def _know(self, function: FunctionName) -> _Known:
-        topic_map = self._map()
+        topic_map = self._maps.map
         if topic_map is not self._looked_up_in:
             self._looked_up_in = topic_map
             self._looked_up.clear()
@@ -124,13 +117,14 @@ class Invoker:
                 )
                 for mode in Invocation
             }
-            known = _Known(contract, terms_of(contract, self._config), routes, calls)
+            terms = terms_of(contract, self._config)
+            known = _Known(contract, terms, routes, routes[terms.mode], calls)
             self._known[function] = known
         self._looked_up[function] = known
         return known
 
     def _is_known(self, function: FunctionName) -> bool:
-        if self._map().declared(function) is not None:
+        if self._maps.map.declared(function) is not None:
             return True
         self._known.pop(function, None)
         self._looked_up.pop(function, None)
@@ -180,7 +174,7 @@ class Invoker:
     ) -> str:
         if options.invocation is None:
             if options.callback_url is None:
-                options = known.routes[known.terms.mode].options
+                options = known.route.options
             else:
                 options = msgspec.structs.replace(options, invocation=known.terms.mode)
         return self.planner.head(function, event, options)
@@ -208,8 +202,8 @@ class Invoker:
         finally:
             self.limiter.leave(function)
         response = response_of(end, event, function, call_id, begun)
-        self._publish(response)
-        if (caught_up := self.held_back()) is not None:
+        self.subscribers.publish(response)
+        if (caught_up := self.subscribers.held_back()) is not None:
             await caught_up()
         return response
 
@@ -258,7 +252,7 @@ class Invoker:
         except asyncio.CancelledError:
             call.give_up()
             raise
-        if (caught_up := self.held_back()) is not None:
+        if (caught_up := self.subscribers.held_back()) is not None:
             await caught_up()
         return response
 
@@ -290,7 +284,7 @@ class Invoker:
             ConfigError: the event can't be sent; nothing was called, and the limiter is not left.
         """
         known = self._know(function)
-        route = known.routes[mode or known.terms.mode]
+        route = known.route if mode is None else known.routes[mode]
         head = self.planner.head(function, event, route.options)
         head += _delivery_fields(event, call_id, number, replay=replay)
         cold = function not in self._awake or (known.contract is not None and known.contract.asleep)
@@ -324,7 +318,7 @@ class Invoker:
                 told += 1
                 try:
                     self._count(response, *call.counted)
-                    self._publish(response)
+                    self.subscribers.publish(response)
                 finally:
                     call.told(response)
         finally:
@@ -342,7 +336,7 @@ class Invoker:
     def _count(self, response: InvokerResponse, calls: CallCounts, mode: Invocation | None) -> None:
         calls.duration.observe(response.duration)
         if response.ok:  # what became of the others takes more to tell
-            if mode is Invocation.SYNC:
+            if mode is _SYNC:
                 calls.delivered += 1
             else:
                 calls.accepted += 1

@@ -127,10 +127,9 @@ class Keeping:
         tracked.intake.tell()
         _conclude(tracked, pending)
 
-    def keep_nowait(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> bool:
-        """The same, where there is nothing to wait for; whether there wasn't."""
-        is_written = tracked.remembers or tracked.detaching is not None or pending.entry_id
-        if verdict.fate is not Fate.SUCCEEDED or is_written:
+    def keep_success_nowait(self, tracked: Tracked, pending: Pending) -> bool:
+        """The same for a success, where there is nothing to wait for; whether there wasn't."""
+        if tracked.remembers or tracked.detaching is not None or pending.entry_id:
             return False
         tracked.succeeded.append(pending)
         tracked.open.remove(pending)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from functools import cached_property
 from typing import Protocol
 
 from faas_connector.names import FunctionName
@@ -41,10 +40,6 @@ class Limiter:
         # Functions with waiting calls and room for one, by namespace; both in turn.
         self._turns: OrderedDict[str, OrderedDict[FunctionName, None]] = OrderedDict()
 
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # in CPython a system call each time
-
     @property
     def in_flight(self) -> int:
         """Calls that were let in and have not left."""
@@ -66,7 +61,7 @@ class Limiter:
         """
         if self.enter_now(function, concurrency):
             return None
-        waiting: asyncio.Future[None] = self._loop.create_future()
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wait(function, concurrency, waiting)
         return waiting
 

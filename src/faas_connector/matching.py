@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from math import inf
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 from faas_connector.errors import ConfigError
 
@@ -95,8 +95,8 @@ class _CallableMatcher(TopicMatcher):
 
 
 class _ExactIndex:
-    def __init__(self, patterns: Iterable[str]) -> None:
-        self._patterns = frozenset(patterns)
+    def __init__(self, patterns: Container[str]) -> None:
+        self._patterns = patterns
 
     def find(self, topic: str) -> Sequence[str]:
         return (topic,) if topic in self._patterns else ()
@@ -109,7 +109,9 @@ class _ExactMatcher(TopicMatcher):
         return topic == pattern
 
     def index(self, patterns: Iterable[str]) -> PatternIndex:
-        return _ExactIndex(patterns)
+        if isinstance(patterns, Mapping):  # which finds its keys as fast as a set of them
+            return _ExactIndex(cast("Container[str]", patterns))
+        return _ExactIndex(frozenset(patterns))
 
 
 class _CaseInsensitiveIndex:

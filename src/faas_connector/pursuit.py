@@ -25,12 +25,14 @@ from faas_connector.response import InvokerResponse
 from faas_connector.retry import GiveUp
 from faas_connector.store import Reason
 from faas_connector.terms import Terms
-from faas_connector.topic_map import TopicMap
+from faas_connector.topic_map import HasTopicMap
 
 _T = TypeVar("_T")
 
 _log = logging.getLogger("faas_connector.delivery")
 
+# Looked up once: Python 3.11 takes its time over members of an Enum.
+_SYNC = Invocation.SYNC
 # Seconds before it is looked again whether a missing function is back.
 _MISSING_WAIT = 5.0
 # Seconds before a queue that the gateway does not have is tried again.
@@ -128,7 +130,7 @@ class Pursuit:
         invoker: Invoker,
         gate: OutageGate,
         health: FunctionHealth,
-        topic_map: Callable[[], TopicMap],
+        maps: HasTopicMap,
         may_return: Callable[[FunctionName], bool],
         stopping: asyncio.Event,
         *,
@@ -141,7 +143,7 @@ class Pursuit:
             invoker: makes the calls.
             gate: knows whether the gateway is down.
             health: knows which functions fail throughout.
-            topic_map: gives the map as it is now.
+            maps: has the map.
             may_return: whether a function that is not in the map may come back.
             stopping: set when what can't be delivered now is no longer to be waited for.
             park_after: seconds; what has to wait longer is parked. Infinite without a store.
@@ -151,7 +153,7 @@ class Pursuit:
         self._invoker = invoker
         self._gate = gate
         self._health = health
-        self._map = topic_map
+        self._maps = maps
         self._may_return = may_return
         self._stopping = stopping
         self._park_after = park_after
@@ -218,7 +220,7 @@ class Pursuit:
     def _obstacle(self, pending: Pending) -> Verdict | None:
         """Why it is not to be called now; None where it is."""
         function = pending.function
-        if self._map().contract(function) is None:
+        if self._maps.map.contract(function) is None:
             if not self._may_return(function):
                 self._health.forget(function)
                 return _REMOVED
@@ -300,7 +302,7 @@ class Pursuit:
         """The verdict, if this is a success; else `verdict` has more to do."""
         if not response.ok:
             return None
-        if pending.mode is Invocation.SYNC:
+        if pending.mode is _SYNC:
             pending.outcome = DELIVERED
             self.counts.delivered += 1
         else:

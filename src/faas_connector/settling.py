@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from faas_connector.entries import done_entry, is_of_broker
 from faas_connector.errors import StoreError
-from faas_connector.intake import Intake, Line, Tracked
+from faas_connector.intake import InHand, Intake, Line, Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.metrics import Histogram
 from faas_connector.source import Delivery
@@ -25,16 +25,16 @@ class Settler:
     def __init__(
         self,
         keeper: Keeper | None,
+        in_hand: InHand,
         *,
         clock: Callable[[], float],
-        forget: Callable[[Tracked], None],
     ) -> None:
         """Prepare.
 
         Args:
             keeper: the store; None for none.
+            in_hand: forgets each event that is settled as far as it will be.
             clock: seconds since the epoch.
-            forget: is told of each event that is settled as far as it will be.
         """
         self.acked = 0
         self.unacked = Unacked()
@@ -42,7 +42,7 @@ class Settler:
         """From an event's reading until each function has it, or the store keeps it."""
         self._keeper = keeper
         self._clock = clock
-        self._forget = forget
+        self._in_hand = in_hand
         self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._unwritten: dict[Tracked, None] = {}
         """What comes again, and is being written down."""
@@ -117,7 +117,7 @@ class Settler:
 
     def _release(self, tracked: Tracked) -> None:
         tracked.intake.release(tracked)
-        self._forget(tracked)
+        self._in_hand.forget(tracked)
 
     async def _ack_line(self, line: Line) -> None:
         if line.is_acking:

@@ -31,6 +31,10 @@ _BATCH = 64
 _LAST_MOMENT = 0.2
 
 
+CaughtUp = Callable[[], Awaitable[None]]
+"""Waits for those who are behind in hearing responses, and want all of them."""
+
+
 class Subscriptions:
     """All subscribers of one controller. Used from the loop's thread only."""
 
@@ -79,7 +83,7 @@ class Subscriptions:
         for subscription in self._active:
             subscription.put(response)
 
-    def held_back(self) -> Callable[[], Awaitable[None]] | None:
+    def held_back(self) -> CaughtUp | None:
         """What to wait for, where a subscriber with `overflow="wait"` is behind."""
         for each in self._active:
             if each.waits and each.is_full and not _inside_subscriber.get():

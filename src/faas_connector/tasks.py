@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from faas_connector.intake import Intake, Tracked
@@ -25,10 +24,7 @@ class Tasks:
             ended: is told of each event for which nothing runs any more, whatever became of it.
         """
         self._ended = ended
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # in CPython a system call each time
+        self._loop = asyncio.get_running_loop()  # in CPython a system call each time
 
     def start(self, tracked: Tracked, work: Work) -> None:
         """Work on one event."""

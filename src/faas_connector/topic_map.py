@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, KeysView, Mapping
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from faas_connector.contract import FunctionContract
 from faas_connector.matching import PatternIndex, TopicMatcher
@@ -28,18 +28,19 @@ class _Asked(NamedTuple):
     @classmethod
     def by(cls, functions: Iterable[FunctionContract], matcher: TopicMatcher) -> _Asked:
         """Prepare it; each function is there once."""
-        by_pattern: dict[str, list[FunctionContract]] = {}
+        by_pattern: dict[str, tuple[FunctionContract, ...]] = {}
+        several: dict[str, list[FunctionContract]] = {}  # most patterns are one function's
         position: dict[FunctionName, int] = {}
         for number, function in enumerate(functions):
             position[function.name] = number
             for pattern in function.topics:
-                asking = by_pattern.get(pattern)
-                if asking is None:
-                    by_pattern[pattern] = [function]
-                elif asking[-1] is not function:
-                    asking.append(function)
-        frozen = {pattern: tuple(found) for pattern, found in by_pattern.items()}
-        return cls(position, frozen, matcher.index(by_pattern))
+                asking = by_pattern.setdefault(pattern, (function,))
+                if asking[0] is not function:
+                    others = several.setdefault(pattern, [asking[0]])
+                    if others[-1] is not function:
+                        others.append(function)
+        by_pattern |= {pattern: tuple(found) for pattern, found in several.items()}
+        return cls(position, by_pattern, matcher.index(by_pattern))
 
     def by_changed(self, changed: Mapping[FunctionName, FunctionContract]) -> _Asked:
         """The same, where some functions differ in something else than their topics."""
@@ -213,6 +214,15 @@ class TopicMap:
 
     def __repr__(self) -> str:
         return f"<TopicMap of {len(self.functions)} functions, {len(self._by_pattern)} topics>"
+
+
+class HasTopicMap(Protocol):
+    """Who has the map as it is now."""
+
+    @property
+    def map(self) -> TopicMap:
+        """Another one whenever something has changed."""
+        ...
 
 
 def _ask_alike(before: tuple[FunctionContract, ...], after: tuple[FunctionContract, ...]) -> bool:

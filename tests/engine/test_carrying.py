@@ -267,7 +267,7 @@ def test_what_goes_wrong_while_one_is_told_is_no_concern_of_the_others():
                 if response.event.data == b"3":
                     raise RuntimeError("a mistake")
 
-            engine._invoker._publish = publish
+            engine._invoker.subscribers.publish = publish
             for number in range(10):
                 world.publish(source, b"%d" % number)
             await world.quiet()

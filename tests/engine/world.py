@@ -24,6 +24,7 @@ from faas_connector.names import FunctionName, Invocation
 from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.store import Entry, State
 from faas_connector.stores.memory import MemoryStore
+from faas_connector.subscriptions import Subscriptions
 from faas_connector.testing.memory_source import MemorySource
 from faas_connector.topic_map import TopicMap
 
@@ -288,7 +289,7 @@ class World:
     def _engine(self) -> Engine:
         self.gateway.process += 1
         client: Any = self.gateway
-        invoker = Invoker(client, self.config, lambda _: None, lambda: self.builder.map)
+        invoker = Invoker(client, self.config, Subscriptions(self.limits), self.builder)
         sources = [*self.sources, *self.others]
         return Engine(sources, self.config, client, self.builder, invoker, self.store, clock=now)
 

@@ -29,6 +29,7 @@ from faas_connector.invoker import Invoker
 from faas_connector.names import Invocation
 from faas_connector.planning import CallOptions, event_of
 from faas_connector.response import InvokerResponse
+from faas_connector.subscriptions import Subscriptions
 from faas_connector.topic_map import TopicMap
 
 HELP = """Send one event to every function that asked for TOPIC.
@@ -136,7 +137,7 @@ async def _invoke(
     async with GatewayClient(config) as client:
         builder = await topic_map(client, config)
         names = [function.name for function in builder.map.match(event.topic)]
-        invoker = Invoker(client, config, lambda _: None)
+        invoker = Invoker(client, config, Subscriptions(config.limits), builder)
         return await invoker.call_each(names, event, options), builder.map
 
 

@@ -31,7 +31,7 @@ from faas_connector.outcome import (
 from faas_connector.response import InvokerResponse
 from faas_connector.store import Entry
 from faas_connector.terms import Terms
-from faas_connector.topic_map import TopicMap
+from faas_connector.topic_map import HasTopicMap
 
 # Looked up once: Python 3.11 takes its time over members of an Enum.
 _SYNC = Invocation.SYNC
@@ -123,14 +123,14 @@ class CanReplay(Protocol):
 async def calling(
     client: GatewayClient,
     invoker: Invoker,
-    topic_map: Callable[[], TopicMap],
+    maps: HasTopicMap,
     config: ControllerConfig,
 ) -> AsyncGenerator[Caller]:
     """A caller that shares an invoker and its limiter."""
     patience = min(_PROBE_TIMEOUT, config.timeouts.system)
     gate = OutageGate(lambda: client.healthy(timeout=patience), where=str(client.origin))
     try:
-        yield InvokerCaller(invoker, topic_map, gate, config.limits.max_in_flight)
+        yield InvokerCaller(invoker, maps, gate, config.limits.max_in_flight)
     finally:
         await gate.aclose()
 
@@ -141,7 +141,7 @@ class InvokerCaller:
     def __init__(
         self,
         invoker: Invoker,
-        topic_map: Callable[[], TopicMap],
+        maps: HasTopicMap,
         gate: OutageGate,
         max_in_flight: int,
         clock: Callable[[], float] = time.time,
@@ -150,13 +150,13 @@ class InvokerCaller:
 
         Args:
             invoker: makes the calls.
-            topic_map: gives the map as it is now.
+            maps: has the map.
             gate: knows whether the gateway is down.
             max_in_flight: how many calls to make side by side.
             clock: seconds since the epoch.
         """
         self._invoker = invoker
-        self._map = topic_map
+        self._maps = maps
         self._gate = gate
         self._max_in_flight = max_in_flight
         self._clock = clock
@@ -168,7 +168,7 @@ class InvokerCaller:
 
     def matches(self, topic: str) -> Sequence[Match]:
         """The functions of the map that ask for the topic."""
-        names = [contract.name for contract in self._map().match(topic)]
+        names = [contract.name for contract in self._maps.map.match(topic)]
         return [Match(name, self._invoker.terms(name).order is Order.KEY) for name in names]
 
     def begin(self, letter: Letter, told: Callable[[InvokerResponse], None]) -> Call | None:
@@ -192,11 +192,13 @@ class InvokerCaller:
     def is_delivered(self, letter: Letter) -> bool:
         """Whether it was a success, and nobody is behind in hearing responses."""
         response = letter.response
-        return response is not None and response.ok and self._invoker.held_back() is None
+        return (
+            response is not None and response.ok and self._invoker.subscribers.held_back() is None
+        )
 
     async def call(self, letter: Letter) -> Called:
         """Call until there is an answer that is no outage's."""
-        if (caught_up := self._invoker.held_back()) is not None and letter.calls:
+        if (caught_up := self._invoker.subscribers.held_back()) is not None and letter.calls:
             await caught_up()
         while True:
             if letter.response is None:

@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from collections import OrderedDict
 from contextvars import Context
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from math import inf
 from time import monotonic
 from types import TracebackType
@@ -175,7 +175,8 @@ class Transport:
             ProtocolError: the answer is no HTTP/1.1.
             ResponseTooLargeError: the answer is over a limit.
         """
-        exchange = Awaited(self._loop.create_future(), head=head, body=body, timeout=timeout)
+        told = asyncio.get_running_loop().create_future()
+        exchange = Awaited(told, head=head, body=body, timeout=timeout)
         self.send(exchange)
         try:
             end = await exchange.end
@@ -192,7 +193,8 @@ class Transport:
         It is not told before this returns.
         """
         if self._closed:
-            self._loop.call_soon(exchange.fail, self._no_connection("the transport is closed"))
+            loop = asyncio.get_running_loop()
+            loop.call_soon(exchange.fail, self._no_connection("the transport is closed"))
         elif (connection := self._take_idle()) is not None:
             self._begin(connection, exchange)
         elif (
@@ -243,10 +245,6 @@ class Transport:
         return ConnectError(f"no connection to {self._origin}: {why}")
 
     # Requests and connections
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # in CPython a system call each time
 
     def _take_idle(self) -> Connection | None:
         while self._idle:

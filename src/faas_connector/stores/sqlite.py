@@ -8,7 +8,7 @@ import math
 import sqlite3
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from heapq import merge
 from itertools import groupby, islice
@@ -29,42 +29,20 @@ from faas_connector.store import (
     once_entry,
     within,
 )
-from faas_connector.stores import packs, parked, schema
+from faas_connector.stores import packs, parked, schema, statements
 from faas_connector.stores.codec import string, text
 from faas_connector.stores.folder import DATABASE, default_folder, prepare, run_lock
 from faas_connector.stores.records import is_packable
 from faas_connector.stores.rows import (
-    COLUMNS,
-    STATES,
     Append,
     Removal,
     Row,
-    entry_of,
 )
 from faas_connector.stores.thread import StoreThread, Unsynced, Work
 
 _T = TypeVar("_T")
 
 _GIB = 1024**3
-
-
-_INSERT = (
-    f"INSERT OR REPLACE INTO entries ({COLUMNS}) "  # noqa: S608 - constants
-    f"VALUES ({', '.join('?' * (COLUMNS.count(',') + 1))})"
-)
-_STANDING = ("state", "source", "position", "name", "namespace", "ordered", "due", "reason",
-             "first", "last", "rest")  # fmt: skip
-_UPDATE = f"UPDATE entries SET {', '.join(f'{each} = ?' for each in _STANDING)} WHERE id = ?"  # noqa: S608 - constants
-_HAS_KEY = "SELECT 1 FROM entries WHERE source = ? AND position = ? AND due > ? LIMIT 1"
-_IDS = "(SELECT value FROM json_each(?))"
-_FINISH = f"""
-    UPDATE entries SET state = 3, due = ?, size = 0, ordered = 0, topic = NULL, key = NULL,
-    reason = NULL, rest = NULL, head = NULL, data = NULL WHERE id IN {_IDS}
-"""  # noqa: S608 - constants
-# Each from an index that holds nothing else: the events themselves are not read.
-_COUNTS = f"SELECT {', '.join(f'(SELECT count(*) FROM entries WHERE state = {each})' for each in range(4))}"  # noqa: E501, S608 - constants
-_OTHERS = "SELECT id FROM claims WHERE owner <> ?"
-_CLAIM = "INSERT OR REPLACE INTO claims SELECT value, ?, ? FROM json_each(?)"
 
 
 class SqliteStore:
@@ -220,7 +198,7 @@ class SqliteStore:
 
     def _append_one(self, connection: sqlite3.Connection, entry: Entry) -> int | StoreFullError:
         row = Row(entry)
-        return _put(connection, row) if self._has_room(row.size) else self._is_full()
+        return statements.put(connection, row) if self._has_room(row.size) else self._is_full()
 
     def _has_room(self, size: int) -> bool:
         """Whether the journal has room for so many bytes, which are then taken."""
@@ -245,15 +223,15 @@ class SqliteStore:
             raise self._is_full()
         self._remove(connection, removes)
         replaced = [row.id for row in rows if row.id]
-        self._journal_bytes -= _journal_size(connection, replaced)
+        self._journal_bytes -= statements.journal_size(connection, replaced)
         if replaced:
             for row in rows:
                 if row.keeps_event:
                     packs.unpack_damaged(connection, row.id)
             freed, _ = packs.remove(connection, replaced)
             self._journal_bytes -= freed
-        ids = [_put(connection, row) for row in rows]
-        _unclaim(connection, replaced)
+        ids = [statements.put(connection, row) for row in rows]
+        statements.unclaim(connection, replaced)
         self._journal_bytes += grown
         self._has_verdicts = self._has_verdicts or any(row.is_verdict for row in rows)
         return ids
@@ -264,9 +242,9 @@ class SqliteStore:
         freed, others = packs.remove(connection, ids)
         self._journal_bytes -= freed
         if others:
-            self._journal_bytes -= _journal_size(connection, others)
-            connection.execute(f"DELETE FROM entries WHERE id IN {_IDS}", (json.dumps(others),))  # noqa: S608 - constants
-        _unclaim(connection, ids)
+            self._journal_bytes -= statements.journal_size(connection, others)
+            statements.remove(connection, others)
+        statements.unclaim(connection, ids)
 
     async def write_once(self, entry: Entry, key: str, *, now: float, until: float) -> int | None:
         """Put a new entry, unless its source has this key; see `Store.write_once`."""
@@ -275,7 +253,7 @@ class SqliteStore:
         place = (text(entry.source), text(f"{ONCE}{key}"), now)
 
         def put(connection: sqlite3.Connection) -> int | None:
-            if connection.execute(_HAS_KEY, place).fetchone():
+            if connection.execute(statements.HAS_KEY, place).fetchone():
                 return None
             return self._write(connection, rows, ())[0]
 
@@ -291,20 +269,20 @@ class SqliteStore:
         synced: bool = True,
     ) -> None:
         """Make entries of functions DONE until then; see `Store.finish`."""
-        asked, rows = _list(ids), [Row(entry) for entry in puts]
+        asked, rows = statements.id_list(ids), [Row(entry) for entry in puts]
 
         def finish(connection: sqlite3.Connection) -> None:
             if rows or removes:
                 self._write(connection, rows, removes)
             if ids:
-                _unclaim(connection, ids)
+                statements.unclaim(connection, ids)
                 if self._journal_bytes:
-                    self._journal_bytes -= _journal_size(connection, ids)
+                    self._journal_bytes -= statements.journal_size(connection, ids)
                     journalled = packs.find(connection, ids)
                     if journalled:
                         done = [Row(finished(entry, until)) for entry in journalled]
                         self._write(connection, done, ())
-                connection.execute(_FINISH, (until, asked))
+                connection.execute(statements.FINISH, (until, asked))
                 self._has_verdicts = True
 
         count = len(ids) + len(puts) + len(removes)
@@ -326,7 +304,9 @@ class SqliteStore:
         """The entries of one event of a source, in any state, without their events."""
         where = "source = ? AND position = ?"
         values = (text(source), text(position))
-        return await self._do(lambda connection: _entries(connection, where, values, bare=True))
+        return await self._do(
+            lambda connection: statements.entries(connection, where, values, bare=True)
+        )
 
     async def due(
         self,
@@ -345,7 +325,7 @@ class SqliteStore:
         def find(connection: sqlite3.Connection) -> list[Entry]:
             found = list[Entry]()
             if only is None:
-                alone = _each(connection, f"state = 0 AND id NOT IN {_IDS} ORDER BY id", (in_hand,))
+                alone = statements.each(connection, statements.JOURNAL_BUT, (in_hand,))
                 journal = merge(alone, packs.read(connection, but=ours), key=_id_of)
                 found = within(islice(journal, limit), max_bytes)
             left = max_bytes - sum(len(each.event.data) for each in found if each.event)
@@ -360,7 +340,7 @@ class SqliteStore:
                     for number in parked.due_ids(connection, function, now, in_hand, room)
                 ]
                 first = json.dumps(sorted(ids)[:room])
-                found += within(_each(connection, f"id IN {_IDS} ORDER BY id", (first,)), left)
+                found += within(statements.each(connection, statements.OF_IDS, (first,)), left)
             return found
 
         return await self._do(find)
@@ -396,11 +376,11 @@ class SqliteStore:
 
     async def select(self, query: Query) -> list[Entry]:
         """The entries that fit, in the order of their ids; ask for many in parts (`limit`)."""
-        where, values = _condition(query)
+        where, values = statements.condition(query)
         limit = -1 if query.limit is None else query.limit
 
         def find(connection: sqlite3.Connection) -> list[Entry]:
-            found = _entries(connection, f"{where} ORDER BY id LIMIT ?", (*values, limit))
+            found = statements.entries(connection, f"{where} ORDER BY id LIMIT ?", (*values, limit))
             if query.state is State.JOURNAL:
                 return _with_packed(connection, query, found)
             return found
@@ -411,7 +391,7 @@ class SqliteStore:
         """How much there is."""
 
         def count(connection: sqlite3.Connection) -> tuple[tuple[int, ...], int]:
-            return connection.execute(_COUNTS).fetchone(), packs.totals(connection)[0]
+            return connection.execute(statements.COUNTS).fetchone(), packs.totals(connection)[0]
 
         counted, packed = await self._do(count)
         return StoreCounts(
@@ -428,22 +408,24 @@ class SqliteStore:
         self, query: Query, *, seconds: float, max_bytes: float = math.inf
     ) -> list[Entry]:
         """Like `select`, and mark them as taken; leaves out what other processes took."""
-        where, values = _condition(query)
+        where, values = statements.condition(query)
         limit = -1 if query.limit is None else query.limit
         now = time.time()
 
         def take(connection: sqlite3.Connection) -> list[Entry]:
             connection.execute("DELETE FROM claims WHERE until <= ?", (now,))
-            others = {each for (each,) in connection.execute(_OTHERS, (self._owner,))}
-            free, but = (
-                (f"{where} AND id NOT IN {_IDS}", [_list(others)]) if others else (where, [])
+            others = {each for (each,) in connection.execute(statements.OTHERS, (self._owner,))}
+            free, but = where, list[object]()
+            if others:
+                free, but = f"{where} AND {statements.NOT_OF_IDS}", [statements.id_list(others)]
+            rows = statements.each(
+                connection, f"{free} ORDER BY id LIMIT ?", (*values, *but, limit)
             )
-            rows = _each(connection, f"{free} ORDER BY id LIMIT ?", (*values, *but, limit))
             found = within(rows, max_bytes)
             if query.state is State.JOURNAL:
                 found = within(_with_packed(connection, query, found, but=others), max_bytes)
-            ids = _list(entry.id for entry in found)
-            connection.execute(_CLAIM, (self._owner, now + seconds, ids))
+            ids = statements.id_list(entry.id for entry in found)
+            connection.execute(statements.CLAIM, (self._owner, now + seconds, ids))
             return found
 
         # After a power cut, whoever claimed is gone, too.
@@ -452,13 +434,8 @@ class SqliteStore:
 
     async def release(self, ids: Collection[int]) -> None:
         """Give claimed entries back."""
-        values = (_list(ids), self._owner)
-        await self._do(
-            lambda connection: connection.execute(
-                f"DELETE FROM claims WHERE id IN {_IDS} AND owner = ?",  # noqa: S608 - constants
-                values,
-            )
-        )
+        values = (statements.id_list(ids), self._owner)
+        await self._do(lambda connection: connection.execute(statements.RELEASE, values))
 
 
 def _with_packed(
@@ -472,72 +449,3 @@ def _with_packed(
 
 def _id_of(entry: Entry) -> int:
     return entry.id
-
-
-def _list(ids: Iterable[int]) -> str:
-    """As JSON, which a list of whole numbers looks like; `json` takes twice the time."""
-    return str([*ids])
-
-
-def _journal_size(connection: sqlite3.Connection, ids: Sequence[int]) -> int:
-    """Bytes that the journal entries among them count."""
-    if not ids:
-        return 0
-    found: tuple[int] = connection.execute(
-        f"SELECT coalesce(sum(size), 0) FROM entries WHERE state = 0 AND id IN {_IDS}",  # noqa: S608 - constants
-        (json.dumps(ids),),
-    ).fetchone()
-    return found[0]
-
-
-def _unclaim(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
-    if ids:
-        connection.execute(f"DELETE FROM claims WHERE id IN {_IDS}", (json.dumps(ids),))  # noqa: S608 - constants
-
-
-def _put(connection: sqlite3.Connection, row: Row) -> int:
-    if row.keeps_event and row.id:
-        # The event can't be decoded, and stays as it is.
-        values = dict(zip(COLUMNS.split(", ")[1:], row.values, strict=True))
-        connection.execute(_UPDATE, (*(values[each] for each in _STANDING), row.id))
-        return row.id
-    number = connection.execute(_INSERT, (row.id or None, *row.values)).lastrowid
-    assert number is not None  # noqa: S101
-    return number
-
-
-def _each(
-    connection: sqlite3.Connection, where: str, values: Sequence[object], *, bare: bool = False
-) -> Iterator[Entry]:
-    rows = connection.execute(f"SELECT {COLUMNS} FROM entries WHERE {where}", values)  # noqa: S608 - constants
-    return (entry_of(row, with_event=not bare) for row in rows)
-
-
-def _entries(
-    connection: sqlite3.Connection, where: str, values: Sequence[object], *, bare: bool = False
-) -> list[Entry]:
-    return [*_each(connection, where, values, bare=bare)]
-
-
-def _condition(query: Query) -> tuple[str, list[object]]:
-    """A query as SQL."""
-    # Its state is no value: SQLite would have to choose the index anew each time.
-    conditions, values = [f"state = {STATES[query.state]}", "id > ?"], [query.after_id]
-    given: list[tuple[str, object]] = [
-        ("namespace = ?", query.namespace),
-        ("topic = ?", None if query.topic is None else text(query.topic)),
-        ("source = ?", None if query.source is None else text(query.source)),
-        ("reason = ?", query.reason and query.reason.value),
-        ("last >= ?", query.since),
-        ("last < ?", query.until),
-        (f"id IN {_IDS}", None if query.ids is None else json.dumps(query.ids)),
-    ]
-    everything: list[object] = list(values)
-    for condition, value in given:
-        if value is not None:
-            conditions.append(condition)
-            everything.append(value)
-    if query.function is not None:
-        conditions.append("(name = ? OR name || '.' || namespace = ?)")
-        everything += [query.function, query.function]
-    return " AND ".join(conditions), everything

@@ -1,0 +1,96 @@
+"""Who is to have an event: the functions that ask for its topic, now or soon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from faas_connector.config import ControllerConfig, Unmatched
+from faas_connector.contract import Order
+from faas_connector.intake import Tracked
+from faas_connector.invoker import Invoker
+from faas_connector.keeping import Keeping
+from faas_connector.key_order import KeyOrder
+from faas_connector.names import FunctionName
+from faas_connector.topic_map import HasTopicMap
+
+# Seconds before it is looked again whether a function asks for an event that is held.
+_HELD_WAIT = 5.0
+_LONGEST_HELD_WAIT = 60.0
+
+
+class Audience:
+    """Finds the functions of events, and knows what to do where there are none."""
+
+    def __init__(
+        self,
+        config: ControllerConfig,
+        maps: HasTopicMap,
+        may_be_wanted: Callable[[str, tuple[str, ...]], bool],
+        invoker: Invoker,
+        keeping: Keeping,
+        clock: Callable[[], float],
+        *,
+        can_hold: bool,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            config: the policies.
+            maps: has the map.
+            may_be_wanted: whether functions of some namespaces may ask for a topic, though none
+                does now.
+            invoker: knows what holds for each function.
+            keeping: holds what nobody asks for yet, and settles what nobody asks for.
+            clock: seconds since the epoch.
+            can_hold: whether there is a store to hold events in.
+        """
+        self._config = config
+        self._maps = maps
+        self._may_be_wanted = may_be_wanted
+        self._invoker = invoker
+        self._keeping = keeping
+        self._clock = clock
+        self._can_hold = can_hold
+        self._order = KeyOrder()
+
+    def find(self, tracked: Tracked) -> None:
+        """Say who they are, and take its place in line for each that keeps the order of keys."""
+        topic_map = self._maps.map
+        if namespaces := self._keeping.home(tracked).namespaces:
+            topic_map = topic_map.within(namespaces)
+        topic = tracked.event.topic
+        contracts = topic_map.match(topic)
+        if missing := topic_map.match_missing(topic):
+            contracts += missing
+        only = tracked.delivery.function
+        if len(contracts) == 1 and only is None:
+            tracked.functions = (contracts[0].name,)
+        else:
+            names = (contract.name for contract in contracts)
+            tracked.functions = tuple(name for name in names if only is None or name == only)
+        key = tracked.event.key
+        if key is not None:
+            for function in tracked.functions:
+                if self._invoker.terms(function).order is Order.KEY:
+                    self.line_up(tracked, function, key)
+
+    def line_up(self, tracked: Tracked, function: FunctionName, key: str) -> None:
+        """Give it the next place in the line of this function and key."""
+        if tracked.tickets is None:
+            tracked.tickets = {}
+        tracked.tickets[function] = self._order.ticket(function, key)
+
+    async def missing(self, tracked: Tracked) -> bool | None:
+        """Nobody asks for it: whether its source is to be told; None to look again at once."""
+        age = self._clock() - tracked.first
+        holds = self._config.unmatched is Unmatched.HOLD or self._may_be_wanted(
+            tracked.event.topic, self._keeping.home(tracked).namespaces
+        )
+        if holds and age < self._config.retry.max_age:
+            wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
+            if self._can_hold:
+                return await self._keeping.hold(tracked, wait)
+            await asyncio.sleep(wait)
+            return None
+        return await self._keeping.settle_unmatched(tracked)
