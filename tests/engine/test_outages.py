@@ -80,6 +80,26 @@ def test_an_outage_of_30_s_under_load_loses_nothing_and_is_charged_to_nobody(tra
     run(main())
 
 
+@pytest.mark.parametrize("names", ["a", "ab"], ids=["one function", "two functions"])
+def test_while_the_gate_is_closed_nothing_is_called(names):
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World([function(name) for name in names], [source])
+        async with world.running() as engine:
+            world.gateway.go_down("closing")
+            world.publish(source, b"first")
+            await world.until(lambda: engine.gate.is_closed)
+            calls = len(world.gateway.log)
+            await stream(world, source, 20, 10.0)
+            assert len(world.gateway.log) == calls
+            world.gateway.come_back()
+            await world.quiet()
+        world.check()
+        world.check_complete()
+
+    run(main())
+
+
 @BOTH
 @pytest.mark.parametrize("refuses", ["everything", "writes"])
 def test_while_the_store_fails_nothing_is_acked_that_is_not_safe(traits, refuses):
