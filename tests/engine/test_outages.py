@@ -547,6 +547,30 @@ def test_what_comes_for_a_paused_function_is_parked_and_the_oldest_is_its_probe(
     run(main())
 
 
+def test_a_paused_function_that_refuses_an_event_is_well_and_gets_the_others_at_once():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        ill = {"ill": True}
+        world = World(
+            [function("a")], [source],
+            lambda _name, _data, _call: FAILING if ill["ill"] else Answer(400),
+            retry=RetryPolicy(attempts=90, min_wait=0.5, max_wait=2.0),
+        )  # fmt: skip
+        async with world.running() as engine:
+            for number in range(12):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: engine.health.paused)
+            await asyncio.sleep(3.0)
+            ill["ill"] = False
+            await world.until(world.dead)
+            assert not engine.health.paused
+            await world.quiet(within=2.0)
+            assert len(world.dead()) == 12
+        world.check()
+
+    run(main())
+
+
 def test_a_probe_that_takes_long_stays_the_only_one():
     async def main() -> None:
         source = MemorySource(traits=INDIVIDUAL)
