@@ -36,24 +36,22 @@ async def test_a_probe_that_succeeds_charges_the_function():
 
 async def test_who_asks_while_a_probe_runs_is_told_by_the_next_one():
     """What that one began to see may have been before the failure."""
-    begun = []
+    begun = asyncio.Queue()
 
     async def probe():
         answer = asyncio.get_running_loop().create_future()
-        begun.append(answer)
+        begun.put_nowait(answer)
         return await answer
 
     gate = OutageGate(probe, where="http://gateway")
     first = asyncio.create_task(gate.gateway_is_well())
-    while not begun:
-        await asyncio.sleep(0)
+    probed = await begun.get()
     second = asyncio.create_task(gate.gateway_is_well())
     await asyncio.sleep(0)
-    begun[0].set_result(True)
+    probed.set_result(True)
     assert await first
-    while len(begun) < 2:
-        await asyncio.sleep(0)
+    probed = await begun.get()
     assert not second.done()
-    begun[1].set_result(False)
+    probed.set_result(False)
     assert not await second
     await gate.aclose()
