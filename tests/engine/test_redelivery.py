@@ -99,6 +99,52 @@ def test_what_is_delivered_from_the_store_hides_no_event_that_runs(traits):
 
 
 @BOTH
+def test_what_was_delivered_from_the_store_is_not_repeated_when_it_comes_again(traits):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World(
+            [function("a")], [source],
+            lambda _f, _d, call: Answer(500) if call == 1 else OK, retry=SLOWLY,
+        )  # fmt: skip
+        world.store.latency = 0.05
+        async with world.crashing():
+            world.publish(source, b"1")
+            await world.until(lambda: world.store.entries(State.PARKED))
+        await asyncio.sleep(20.0)
+        source.refusals = 2  # the store is faster than the broker
+        async with world.running():
+            await world.until(lambda: world.gateway.successes()["a", b"1"])
+            assert len(source.deliveries) == 1
+            await world.quiet(within=60.0)
+        check_all(world)
+        assert len(source.deliveries) == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", [OK, Answer(400)], ids=["delivered", "dead"])
+def test_what_was_parked_of_a_key_and_is_done_with_makes_no_later_event_wait_in_the_store(end):
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World(
+            [function("a", order=Order.KEY)], [source],
+            lambda _f, data, call: OK if data == b"1" else Answer(500) if call == 1 else end,
+            retry=SLOWLY,
+        )  # fmt: skip
+        async with world.running() as engine:
+            world.publish(source, b"0", key="k")
+            await world.until(world.waiting)
+            await world.quiet()
+            assert engine.dispatcher.keeping.counts.parked == 1
+            world.publish(source, b"1", key="k")
+            await world.quiet(within=1.0)
+            assert engine.dispatcher.keeping.counts.parked == 1
+        check_all(world)
+
+    run(main())
+
+
+@BOTH
 def test_what_was_held_for_whoever_would_ask_is_not_repeated_when_it_comes_again(traits):
     async def main() -> None:
         source = MemorySource(traits=traits)
