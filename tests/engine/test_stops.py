@@ -130,6 +130,32 @@ def test_what_is_handed_back_of_a_key_keeps_its_order(gives_positions):
     run(main())
 
 
+def test_what_is_finished_behind_one_that_is_not_is_not_repeated_by_the_next_run():
+    """By position it can't be acknowledged before the first one is."""
+
+    async def main() -> None:
+        source = MemorySource(traits=BY_POSITION)
+        world = World(
+            [function("a")], [source],
+            lambda _name, data, call: Answer(after=4.0) if data == b"0" and call == 1 else OK,
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.2),
+        )  # fmt: skip
+        async with world.running():
+            for number in range(4):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: len(world.gateway.successes()) == 3)
+        assert world.settled == [False]
+        assert not source.acked
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+        assert world.calls_for(b"0") == 2
+
+    run(main())
+
+
 def test_what_could_not_be_acknowledged_is_written_down_though_the_drain_is_over():
     async def main() -> None:
         source = MemorySource(traits=BY_POSITION)
