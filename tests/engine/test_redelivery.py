@@ -268,6 +268,42 @@ def test_a_store_is_not_asked_all_the_time_for_what_is_due_behind_something_that
     run(main())
 
 
+def test_what_was_found_due_does_not_overtake_what_went_back_to_the_store_meanwhile():
+    """The first of the key was in hand when the store was asked, and waits again by its answer."""
+
+    async def main() -> None:
+        world = World(
+            [function("a", order=Order.KEY)], [MemorySource()],
+            lambda _f, data, call: Answer(500, after=1.0) if data == b"1" and call == 1 else OK,
+            retry=SLOWLY,
+        )  # fmt: skip
+        first, _ = await world.store.write(
+            [
+                Entry(state=State.PARKED, source="memory", function=FunctionName("a"),
+                      event=Event("t", data, key="k"), ordered=True, due=EPOCH, first=EPOCH)
+                for data in (b"1", b"2")
+            ]
+        )  # fmt: skip
+        due, late = world.store.due, 0
+
+        async def answers_late(now, *, held=(), **which):
+            nonlocal late
+            is_first_in_hand = first in held
+            found = await due(now, held=held, **which)
+            if is_first_in_hand and found:
+                late += 1
+                await world.until(lambda: world.waiting()[0].calls == 1)
+            return found[:1]
+
+        world.store.due = answers_late
+        async with world.running():
+            await world.quiet()
+        assert late
+        assert [call.data for call in world.gateway.log] == [b"1", b"1", b"2"]
+
+    run(main())
+
+
 def test_what_comes_from_the_store_takes_no_more_memory_than_a_source_may():
     async def main() -> None:
         world = World(
