@@ -73,6 +73,17 @@ async def test_a_function_at_its_own_limit_lets_others_go_before():
     assert line.let_in == [A, B, C, A]
 
 
+async def test_a_limit_that_was_lowered_holds_from_the_next_call_on():
+    line = Line(2)
+    for _ in range(2):
+        line.ask(A)
+    line.ask(A, 1)
+    await line.leave(A)
+    assert (line.let_in, line.limiter.in_flight) == ([A, A], 1)
+    await line.leave(A)
+    assert (line.let_in, line.limiter.in_flight) == ([A, A, A], 1)
+
+
 async def test_who_gives_up_takes_no_place():
     line = Line(1)
     for function in (A, B, C):
