@@ -13,7 +13,7 @@ from faas_connector.contract import Order
 from faas_connector.errors import StoreError
 from faas_connector.intake import Tracked
 from faas_connector.pursuit import Pending
-from faas_connector.retry import RetryPolicy
+from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.source import Guarantee, Settling, SourceTraits
 from faas_connector.testing.memory_broker import MemoryDelivery
 from faas_connector.testing.memory_source import MemorySource
@@ -156,6 +156,55 @@ def test_while_the_store_fails_nothing_more_is_read_and_that_is_said_once(traits
         what = "nothing is read or settled until it works: no space left on the disk"
         assert said == [f"the store fails; {what}", "the store works again"]
         world.check()
+
+    run(main())
+
+
+def test_a_journal_that_can_not_be_written_is_told_of_once_though_the_store_can_be_read(caplog):
+    async def main() -> None:
+        traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, journal=True)
+        world = World([function("a"), function("b")], [source := MemorySource(traits=traits)])
+        async with world.running() as engine:
+            logging.getLogger("faas_connector").propagate = True
+            caplog.set_level(logging.INFO, "faas_connector.store")
+            world.store.refuses_writes = True
+            world.publish(source, b"1")
+            await world.until(lambda: source.nacked)
+            for _ in range(100):
+                await asyncio.sleep(1.0)
+                engine._poke()
+                assert not (await engine.report()).store_works
+            assert len(source.nacked) <= 2
+            world.store.refuses_writes = False
+            await world.quiet(within=3.0)
+        said = [each.message for each in caplog.records if "the store" in each.message]
+        what = "nothing is read or settled until it works: no space left on the disk"
+        assert said == [f"the store fails; {what}", "the store works again"]
+        assert world.store.entries() == []
+        world.check()
+
+    run(main())
+
+
+def test_an_idle_connector_finds_out_by_itself_that_the_store_works_again():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World(
+            [function("done"), function("waits")], [source],
+            lambda name, _data, call: FAILING if name == "waits" and call == 1 else OK,
+            retry=RetryPolicy(min_wait=4.0, backoff=Backoff.EXPONENTIAL),
+        )  # fmt: skip
+        async with world.running() as engine:
+            world.store.refuses_writes = True
+            world.publish(source, b"1")  # that one has it is to be written, and nobody insists
+            await world.until(lambda: source.acked)
+            assert not (await engine.report()).store_works
+            world.store.refuses_writes = False
+            await asyncio.sleep(62.0)
+            assert (await engine.report()).store_works
+        assert world.store.entries() == []
+        world.check()
+        world.check_once()
 
     run(main())
 
