@@ -174,7 +174,8 @@ MUTANTS = (
     ),
     Mutant(
         "a store that fails is believed", "keeper.py",
-        "self.failed(error, writing=writes)\n                await asyncio.sleep(_WAIT)", "return []",
+        "self.failed(error, writing=writes)\n                await asyncio.sleep(_WAIT)",
+        "return []",
     ),
     Mutant(
         "reading goes on while the store fails", "supervisor.py",

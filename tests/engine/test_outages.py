@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from faas_connector.config import Limits, Timeouts, Unmatched
+from faas_connector.config import Limits, OnFailure, Timeouts, Unmatched
 from faas_connector.contract import Order
 from faas_connector.errors import StoreError
 from faas_connector.intake import Tracked
@@ -616,6 +616,28 @@ def test_a_paused_function_that_refuses_an_event_is_well_and_gets_the_others_at_
             await world.quiet(within=2.0)
             assert len(world.dead()) == 12
         world.check()
+
+    run(main())
+
+
+def test_without_a_store_a_sick_function_is_tried_on_and_never_paused():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        ill = {"ill": True}
+        world = World(
+            [function("a")], [source], lambda *_: FAILING if ill["ill"] else OK,
+            retry=RetryPolicy(attempts=90, min_wait=0.5, max_wait=2.0), store=None,
+            options={"on_failure": OnFailure.DROP},
+        )  # fmt: skip
+        async with world.running() as engine:
+            for number in range(12):
+                world.publish(source, b"%d" % number)
+            await asyncio.sleep(20.0)
+            assert not engine.health.paused
+            assert len(world.gateway.log) > 60
+            ill["ill"] = False
+            await world.until(lambda: len(source.acked) == 12, within=2.1)
+        world.check_once()
 
     run(main())
 

@@ -12,6 +12,7 @@ from faas_connector.names import FunctionName
 from faas_connector.store import Entry, State
 from faas_connector.testing.memory_source import MemorySource
 
+from .gateway import Answer, always
 from .loop import EPOCH, run
 from .world import World, function, now
 
@@ -43,6 +44,19 @@ def test_what_is_damaged_stays_and_holds_up_nothing_else(caplog):
         assert [entry.id for entry in world.store.entries()] == [1, 2]
         said = [each.message for each in caplog.records if "can't be read: torn" in each.message]
         assert [each.split()[1] for each in said] == ["1", "2"]
+
+    run(main())
+
+
+def test_of_a_long_answer_a_dead_letter_keeps_the_beginning():
+    async def main() -> None:
+        body = b"begin" + bytes(100_000)
+        world = World([function("a")], [source := MemorySource()], always(Answer(400, body=body)))
+        async with world.running():
+            world.publish(source, b"1")
+            await world.quiet()
+        [dead] = world.store.entries(State.DEAD)
+        assert dead.answer == body[:4096]
 
     run(main())
 

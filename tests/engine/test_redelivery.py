@@ -17,7 +17,7 @@ from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import OK, Answer, always
 from .loop import EPOCH, run
-from .world import World, function
+from .world import World, function, now
 
 INDIVIDUAL = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
 BY_POSITION = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, settling=Settling.BY_POSITION)
@@ -113,8 +113,10 @@ def test_what_was_delivered_from_the_store_is_not_repeated_when_it_comes_again(t
         await asyncio.sleep(20.0)
         source.refusals = 2  # the store is faster than the broker
         async with world.running():
-            await world.until(lambda: world.gateway.successes()["a", b"1"])
+            await world.until(lambda: world.store.entries(State.DONE))
             assert len(source.deliveries) == 1
+            [verdict] = world.store.entries()
+            assert verdict.due == pytest.approx(now() + 7 * 86_400.0, abs=1.0)
             await world.quiet(within=60.0)
         check_all(world)
         assert len(source.deliveries) == 2

@@ -130,11 +130,12 @@ def test_what_is_handed_back_of_a_key_keeps_its_order(gives_positions):
     run(main())
 
 
-def test_what_is_finished_behind_one_that_is_not_is_not_repeated_by_the_next_run():
+@pytest.mark.parametrize("tells", [True, False], ids=["tells redelivery", "does not"])
+def test_what_is_finished_behind_one_that_is_not_is_not_repeated_by_the_next_run(tells):
     """By position it can't be acknowledged before the first one is."""
 
     async def main() -> None:
-        source = MemorySource(traits=BY_POSITION)
+        source = MemorySource(traits=BY_POSITION, tells_redelivery=tells)
         world = World(
             [function("a")], [source],
             lambda _name, data, call: Answer(after=4.0) if data == b"0" and call == 1 else OK,
@@ -215,6 +216,20 @@ class Slow(MemorySource):
         async for delivery in deliveries:
             await asyncio.sleep(2.0)
             yield delivery
+
+
+def test_what_comes_after_a_stop_is_handed_back_uncalled():
+    async def main() -> None:
+        source = Slow(traits=INDIVIDUAL)
+        world = World([function("a")], [source])
+        async with world.running():
+            world.publish(source, b"1")
+            await asyncio.sleep(1.5)  # half a second more and it is there
+        assert [event.data for event in source.nacked] == [b"1"]
+        assert world.gateway.log == []
+        assert world.settled == [True]
+
+    run(main())
 
 
 @pytest.mark.parametrize("room", [1, 100])
