@@ -197,6 +197,26 @@ async def test_all_whose_claims_were_lost_are_passed_over():
     assert done.replayed == 10
 
 
+async def test_no_more_are_called_than_were_asked_for():
+    store, calls = MemoryStore(), Calls()
+    await store.write(letters(8))
+    calls.answers.set()
+    shelf = StoreShelf(store, Query(limit=3), taken=set())
+    assert (await Replay(calls, shelf).run()).replayed == 3
+    assert calls.begun == [0, 1, 2]
+    assert len(await store.select(Query())) == 5
+
+
+async def test_what_became_a_dead_letter_since_it_began_is_not_taken():
+    """What is dated later than now was so before a clock was set back."""
+    store = MemoryStore()
+    for last in (99.0, 100.0, 110.0, 130.0):
+        await store.write(letters(1, last=last))
+    times = iter([100.0])
+    shelf = StoreShelf(store, Query(), taken=set(), clock=lambda: next(times, 120.0))
+    assert [entry.last for entry in await shelf.take(10, 10**6)] == [99.0, 130.0]
+
+
 async def test_a_failing_one_keeps_its_key_s_order_and_its_place_in_the_store():
     store, calls = MemoryStore(), Begun()
     await store.write(letters(3, ordered=True))
