@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 from faas_connector.dead_letters import DeadLetters, Replayed
 from faas_connector.dead_letters.caller import calling
+from faas_connector.dead_letters.store_shelf import CLAIM_SECONDS
 from faas_connector.event import Event
 from faas_connector.names import FunctionName
 from faas_connector.store import Entry, Reason, State
@@ -16,7 +19,7 @@ from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import OK, Answer, Gateway
 from .loop import run
-from .world import World, function
+from .world import World, function, now
 
 
 class Watched(Gateway):
@@ -32,14 +35,30 @@ class Watched(Gateway):
         super().send(exchange)
 
 
-async def replay(gateway: Any, letters: list[tuple[str, bytes]], **more) -> Replayed:
+class Claims(MemoryStore):
+    """Remembers when entries were claimed by their ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renewed: list[float] = []
+
+    async def claim(self, query, *, seconds, max_bytes=math.inf):
+        if query.ids:
+            self.renewed.append(now())
+            assert seconds == CLAIM_SECONDS
+        return await super().claim(query, seconds=seconds, max_bytes=max_bytes)
+
+
+async def replay(
+    gateway: Any, letters: list[tuple[str, bytes]], store: MemoryStore | None = None, **more
+) -> Replayed:
     world = World([function("one", concurrency=1), function("other")], [MemorySource()])
     world.gateway = gateway
     invoker = world._engine()._invoker
     controller: Any = SimpleNamespace(
         replaying=lambda: calling(gateway, invoker, lambda: world.builder.map, world.config)
     )
-    store = MemoryStore()
+    store = store or MemoryStore()
     await store.write(
         [
             Entry(state=State.DEAD, source="s", function=FunctionName(name), calls=4,
@@ -96,5 +115,20 @@ def test_each_call_says_that_it_is_a_replay_and_which_call_it_is():
         assert len(gateway.heads) == 4
         numbers = {(call.data, call.attempt) for call in gateway.log}
         assert numbers == {(b"long", 5), (b"second", 5), (b"lost", 5), (b"lost", 6)}
+
+    run(main())
+
+
+def test_what_waits_for_long_is_kept_from_others_all_the_time():
+    async def main() -> None:
+        gateway, store = Watched(), Claims()
+        gateway.outage = "refused"
+        begun = now()
+        replaying = asyncio.create_task(replay(gateway, [("other", b"1")], store))
+        await asyncio.sleep(600.0)
+        gateway.come_back()
+        assert (await replaying).replayed == 1
+        times = [begun, *store.renewed, now()]
+        assert all(later - earlier < CLAIM_SECONDS / 2 for earlier, later in pairwise(times))
 
     run(main())
