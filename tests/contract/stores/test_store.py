@@ -781,6 +781,20 @@ async def test_a_newer_version_is_left_as_it_is(tmp_path):
     assert store.path.read_bytes() == before
 
 
+async def test_a_newer_version_that_stands_in_the_log_alone_is_left_as_it_is(tmp_path):
+    """It runs still, or was killed: its file says the older version until a checkpoint."""
+    async with SqliteStore(tmp_path / "state") as store:
+        await store.write([FULL])
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+        before = [each.read_bytes() for each in (store.path, Path(f"{store.path}-wal"))]
+        assert before[0][60:64] != (99).to_bytes(4, "big")
+        with pytest.raises(StoreVersionError, match="has version 99"):
+            async with SqliteStore(tmp_path / "state"):
+                pass
+        assert [each.read_bytes() for each in (store.path, Path(f"{store.path}-wal"))] == before
+
+
 async def test_what_is_no_database_is_left_as_it_is(tmp_path):
     folder = tmp_path / "state"
     folder.mkdir(mode=0o700)
