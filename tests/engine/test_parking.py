@@ -7,9 +7,11 @@ import logging
 
 import pytest
 
+from faas_connector.config import Unmatched
 from faas_connector.event import Event
 from faas_connector.names import FunctionName
-from faas_connector.store import Entry, State
+from faas_connector.retry import RetryPolicy
+from faas_connector.store import Entry, Reason, State
 from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import Answer, always
@@ -57,6 +59,23 @@ def test_of_a_long_answer_a_dead_letter_keeps_the_beginning():
             await world.quiet()
         [dead] = world.store.entries(State.DEAD)
         assert dead.answer == body[:4096]
+
+    run(main())
+
+
+def test_what_is_held_for_whoever_asks_is_a_dead_letter_at_its_greatest_age():
+    async def main() -> None:
+        world = World(
+            [], [source := MemorySource()], options={"unmatched": Unmatched.HOLD},
+            retry=RetryPolicy(max_age=300.0),
+        )  # fmt: skip
+        async with world.running():
+            world.publish(source, b"1")
+            await asyncio.sleep(299.0)
+            assert [entry.state for entry in world.store.entries()] == [State.PARKED]
+            await asyncio.sleep(62.0)
+            [dead] = world.store.entries()
+        assert (dead.state, dead.reason) == (State.DEAD, Reason.UNMATCHED)
 
     run(main())
 
