@@ -218,6 +218,26 @@ class Slow(MemorySource):
             yield delivery
 
 
+@pytest.mark.parametrize(("drain", "settled"), [(0, False), (None, True)], ids=["0", "call"])
+def test_a_drain_of_no_seconds_aborts_at_once_and_one_that_is_not_given_waits_for_calls(
+    drain, settled
+):
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World(
+            [function("a")], [source], always(Answer(after=4.0)),
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=drain),
+        )  # fmt: skip
+        async with world.running():
+            world.publish(source, b"1")
+            await world.until(lambda: world.gateway.log)
+            stopped = now()
+        assert world.settled == [settled]
+        assert (now() - stopped > 3.0) is settled
+
+    run(main())
+
+
 def test_what_comes_after_a_stop_is_handed_back_uncalled():
     async def main() -> None:
         source = Slow(traits=INDIVIDUAL)
