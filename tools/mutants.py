@@ -174,7 +174,8 @@ MUTANTS = (
     ),
     Mutant(
         "a store that fails is believed", "keeper.py",
-        "self.failed(error)\n                    await asyncio.sleep(_WAIT)", "return []",
+        "self.failed(error, writing=writes)\n                await asyncio.sleep(_WAIT)",
+        "return []",
     ),
     Mutant(
         "reading goes on while the store fails", "supervisor.py",
@@ -182,7 +183,7 @@ MUTANTS = (
     ),
     Mutant(
         "a store that can only be read counts as working", "keeper.py",
-        "(writes or not self._unwritten)", "True",
+        "(writes or not self._refused_writes)", "True",
     ),
     Mutant(
         "a paused function is called for what is new", "pursuit.py",

@@ -7,7 +7,8 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from faas_connector.config import ControllerConfig, OnFailure, Unmatched
 from faas_connector.discovery import TopicMapBuilder
@@ -33,6 +34,8 @@ _log = logging.getLogger("faas_connector.run")
 
 # Seconds that one probe of the gateway may take.
 _PROBE_TIMEOUT = 5.0
+# Seconds before what drives the store goes on after a mistake of ours.
+_AFTER_MISTAKE = 5.0
 _STORED = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
 
 
@@ -165,8 +168,8 @@ class Engine:
                 self._keeper, dispatcher, self.health, stored, self._stopping, clock=self._clock
             )
             driving = [
-                asyncio.create_task(self._parking.run(), name="parked events"),
-                asyncio.create_task(self._parking.forget_verdicts(), name="old verdicts"),
+                asyncio.create_task(_for_ever(self._parking.run), name="parked events"),
+                asyncio.create_task(_for_ever(self._parking.forget_verdicts), name="old verdicts"),
             ]
         self._supervisors = [self._supervisor(each, dispatcher) for each in self._served]
         serving = [
@@ -218,6 +221,16 @@ class Engine:
                     raise error
         self.stop()
         return settled
+
+
+async def _for_ever(drive: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Drive the store; a mistake of ours must not leave what waits there to the next run."""
+    while True:
+        try:
+            await drive()
+        except Exception:
+            _log.exception("what waits in the store is not looked at for %.0f s", _AFTER_MISTAKE)
+        await asyncio.sleep(_AFTER_MISTAKE)
 
 
 async def _end(tasks: Sequence[asyncio.Task[object]]) -> None:

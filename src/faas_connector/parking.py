@@ -63,6 +63,7 @@ class Parking:
         """Deliver what is due, until a stop; to be cancelled then."""
         now = asyncio.get_running_loop().time
         while True:
+            await self._keeper.working()
             self._poked.clear()
             looked = now()
             begun = await self._begin_due() + await self._begin_probes()

@@ -8,12 +8,12 @@ import logging
 
 import pytest
 
-from faas_connector.config import Limits, Timeouts, Unmatched
+from faas_connector.config import Limits, OnFailure, Timeouts, Unmatched
 from faas_connector.contract import Order
 from faas_connector.errors import StoreError
 from faas_connector.intake import Tracked
 from faas_connector.pursuit import Pending
-from faas_connector.retry import RetryPolicy
+from faas_connector.retry import Backoff, RetryPolicy
 from faas_connector.source import Guarantee, Settling, SourceTraits
 from faas_connector.testing.memory_broker import MemoryDelivery
 from faas_connector.testing.memory_source import MemorySource
@@ -80,6 +80,26 @@ def test_an_outage_of_30_s_under_load_loses_nothing_and_is_charged_to_nobody(tra
     run(main())
 
 
+@pytest.mark.parametrize("names", ["a", "ab"], ids=["one function", "two functions"])
+def test_while_the_gate_is_closed_nothing_is_called(names):
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World([function(name) for name in names], [source])
+        async with world.running() as engine:
+            world.gateway.go_down("closing")
+            world.publish(source, b"first")
+            await world.until(lambda: engine.gate.is_closed)
+            calls = len(world.gateway.log)
+            await stream(world, source, 20, 10.0)
+            assert len(world.gateway.log) == calls
+            world.gateway.come_back()
+            await world.quiet()
+        world.check()
+        world.check_complete()
+
+    run(main())
+
+
 @BOTH
 @pytest.mark.parametrize("refuses", ["everything", "writes"])
 def test_while_the_store_fails_nothing_is_acked_that_is_not_safe(traits, refuses):
@@ -136,6 +156,55 @@ def test_while_the_store_fails_nothing_more_is_read_and_that_is_said_once(traits
         what = "nothing is read or settled until it works: no space left on the disk"
         assert said == [f"the store fails; {what}", "the store works again"]
         world.check()
+
+    run(main())
+
+
+def test_a_journal_that_can_not_be_written_is_told_of_once_though_the_store_can_be_read(caplog):
+    async def main() -> None:
+        traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, journal=True)
+        world = World([function("a"), function("b")], [source := MemorySource(traits=traits)])
+        async with world.running() as engine:
+            logging.getLogger("faas_connector").propagate = True
+            caplog.set_level(logging.INFO, "faas_connector.store")
+            world.store.refuses_writes = True
+            world.publish(source, b"1")
+            await world.until(lambda: source.nacked)
+            for _ in range(100):
+                await asyncio.sleep(1.0)
+                engine._poke()
+                assert not (await engine.report()).store_works
+            assert len(source.nacked) <= 2
+            world.store.refuses_writes = False
+            await world.quiet(within=3.0)
+        said = [each.message for each in caplog.records if "the store" in each.message]
+        what = "nothing is read or settled until it works: no space left on the disk"
+        assert said == [f"the store fails; {what}", "the store works again"]
+        assert world.store.entries() == []
+        world.check()
+
+    run(main())
+
+
+def test_an_idle_connector_finds_out_by_itself_that_the_store_works_again():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World(
+            [function("done"), function("waits")], [source],
+            lambda name, _data, call: FAILING if name == "waits" and call == 1 else OK,
+            retry=RetryPolicy(min_wait=4.0, backoff=Backoff.EXPONENTIAL),
+        )  # fmt: skip
+        async with world.running() as engine:
+            world.store.refuses_writes = True
+            world.publish(source, b"1")  # that one has it is to be written, and nobody insists
+            await world.until(lambda: source.acked)
+            assert not (await engine.report()).store_works
+            world.store.refuses_writes = False
+            await asyncio.sleep(62.0)
+            assert (await engine.report()).store_works
+        assert world.store.entries() == []
+        world.check()
+        world.check_once()
 
     run(main())
 
@@ -522,6 +591,52 @@ def test_what_comes_for_a_paused_function_is_parked_and_the_oldest_is_its_probe(
             assert len(world.gateway.of("b")) == 600
         world.check()
         world.check_complete()
+        world.check_once()
+
+    run(main())
+
+
+def test_a_paused_function_that_refuses_an_event_is_well_and_gets_the_others_at_once():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        ill = {"ill": True}
+        world = World(
+            [function("a")], [source],
+            lambda _name, _data, _call: FAILING if ill["ill"] else Answer(400),
+            retry=RetryPolicy(attempts=90, min_wait=0.5, max_wait=2.0),
+        )  # fmt: skip
+        async with world.running() as engine:
+            for number in range(12):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: engine.health.paused)
+            await asyncio.sleep(3.0)
+            ill["ill"] = False
+            await world.until(world.dead)
+            assert not engine.health.paused
+            await world.quiet(within=2.0)
+            assert len(world.dead()) == 12
+        world.check()
+
+    run(main())
+
+
+def test_without_a_store_a_sick_function_is_tried_on_and_never_paused():
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        ill = {"ill": True}
+        world = World(
+            [function("a")], [source], lambda *_: FAILING if ill["ill"] else OK,
+            retry=RetryPolicy(attempts=90, min_wait=0.5, max_wait=2.0), store=None,
+            options={"on_failure": OnFailure.DROP},
+        )  # fmt: skip
+        async with world.running() as engine:
+            for number in range(12):
+                world.publish(source, b"%d" % number)
+            await asyncio.sleep(20.0)
+            assert not engine.health.paused
+            assert len(world.gateway.log) > 60
+            ill["ill"] = False
+            await world.until(lambda: len(source.acked) == 12, within=2.1)
         world.check_once()
 
     run(main())

@@ -17,7 +17,7 @@ from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import OK, Answer, always
 from .loop import EPOCH, run
-from .world import World, function
+from .world import World, function, now
 
 INDIVIDUAL = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
 BY_POSITION = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, settling=Settling.BY_POSITION)
@@ -93,6 +93,54 @@ def test_what_is_delivered_from_the_store_hides_no_event_that_runs(traits):
             await world.until(lambda: world.gateway.successes()["parks", b"1"])
             source.break_connection()
             await world.quiet(within=90.0)
+        check_all(world)
+
+    run(main())
+
+
+@BOTH
+def test_what_was_delivered_from_the_store_is_not_repeated_when_it_comes_again(traits):
+    async def main() -> None:
+        source = MemorySource(traits=traits)
+        world = World(
+            [function("a")], [source],
+            lambda _f, _d, call: Answer(500) if call == 1 else OK, retry=SLOWLY,
+        )  # fmt: skip
+        world.store.latency = 0.05
+        async with world.crashing():
+            world.publish(source, b"1")
+            await world.until(lambda: world.store.entries(State.PARKED))
+        await asyncio.sleep(20.0)
+        source.refusals = 2  # the store is faster than the broker
+        async with world.running():
+            await world.until(lambda: world.store.entries(State.DONE))
+            assert len(source.deliveries) == 1
+            [verdict] = world.store.entries()
+            assert verdict.due == pytest.approx(now() + 7 * 86_400.0, abs=1.0)
+            await world.quiet(within=60.0)
+        check_all(world)
+        assert len(source.deliveries) == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", [OK, Answer(400)], ids=["delivered", "dead"])
+def test_what_was_parked_of_a_key_and_is_done_with_makes_no_later_event_wait_in_the_store(end):
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World(
+            [function("a", order=Order.KEY)], [source],
+            lambda _f, data, call: OK if data == b"1" else Answer(500) if call == 1 else end,
+            retry=SLOWLY,
+        )  # fmt: skip
+        async with world.running() as engine:
+            world.publish(source, b"0", key="k")
+            await world.until(world.waiting)
+            await world.quiet()
+            assert engine.dispatcher.keeping.counts.parked == 1
+            world.publish(source, b"1", key="k")
+            await world.quiet(within=1.0)
+            assert engine.dispatcher.keeping.counts.parked == 1
         check_all(world)
 
     run(main())
@@ -218,6 +266,42 @@ def test_a_store_is_not_asked_all_the_time_for_what_is_due_behind_something_that
             await asyncio.sleep(29.0)
             assert looks < 40
             await world.until(lambda: len(world.gateway.log) == 2, within=2.2)
+
+    run(main())
+
+
+def test_what_was_found_due_does_not_overtake_what_went_back_to_the_store_meanwhile():
+    """The first of the key was in hand when the store was asked, and waits again by its answer."""
+
+    async def main() -> None:
+        world = World(
+            [function("a", order=Order.KEY)], [MemorySource()],
+            lambda _f, data, call: Answer(500, after=1.0) if data == b"1" and call == 1 else OK,
+            retry=SLOWLY,
+        )  # fmt: skip
+        first, _ = await world.store.write(
+            [
+                Entry(state=State.PARKED, source="memory", function=FunctionName("a"),
+                      event=Event("t", data, key="k"), ordered=True, due=EPOCH, first=EPOCH)
+                for data in (b"1", b"2")
+            ]
+        )  # fmt: skip
+        due, late = world.store.due, 0
+
+        async def answers_late(now, *, held=(), **which):
+            nonlocal late
+            is_first_in_hand = first in held
+            found = await due(now, held=held, **which)
+            if is_first_in_hand and found:
+                late += 1
+                await world.until(lambda: world.waiting()[0].calls == 1)
+            return found[:1]
+
+        world.store.due = answers_late
+        async with world.running():
+            await world.quiet()
+        assert late
+        assert [call.data for call in world.gateway.log] == [b"1", b"1", b"2"]
 
     run(main())
 

@@ -130,6 +130,33 @@ def test_what_is_handed_back_of_a_key_keeps_its_order(gives_positions):
     run(main())
 
 
+@pytest.mark.parametrize("tells", [True, False], ids=["tells redelivery", "does not"])
+def test_what_is_finished_behind_one_that_is_not_is_not_repeated_by_the_next_run(tells):
+    """By position it can't be acknowledged before the first one is."""
+
+    async def main() -> None:
+        source = MemorySource(traits=BY_POSITION, tells_redelivery=tells)
+        world = World(
+            [function("a")], [source],
+            lambda _name, data, call: Answer(after=4.0) if data == b"0" and call == 1 else OK,
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=0.2),
+        )  # fmt: skip
+        async with world.running():
+            for number in range(4):
+                world.publish(source, b"%d" % number)
+            await world.until(lambda: len(world.gateway.successes()) == 3)
+        assert world.settled == [False]
+        assert not source.acked
+        async with world.running():
+            await world.quiet()
+        world.check()
+        world.check_complete()
+        world.check_once()
+        assert world.calls_for(b"0") == 2
+
+    run(main())
+
+
 def test_what_could_not_be_acknowledged_is_written_down_though_the_drain_is_over():
     async def main() -> None:
         source = MemorySource(traits=BY_POSITION)
@@ -189,6 +216,40 @@ class Slow(MemorySource):
         async for delivery in deliveries:
             await asyncio.sleep(2.0)
             yield delivery
+
+
+@pytest.mark.parametrize(("drain", "settled"), [(0, False), (None, True)], ids=["0", "call"])
+def test_a_drain_of_no_seconds_aborts_at_once_and_one_that_is_not_given_waits_for_calls(
+    drain, settled
+):
+    async def main() -> None:
+        source = MemorySource(traits=INDIVIDUAL)
+        world = World(
+            [function("a")], [source], always(Answer(after=4.0)),
+            timeouts=Timeouts(call=5.0, cold_start=5.0, drain=drain),
+        )  # fmt: skip
+        async with world.running():
+            world.publish(source, b"1")
+            await world.until(lambda: world.gateway.log)
+            stopped = now()
+        assert world.settled == [settled]
+        assert (now() - stopped > 3.0) is settled
+
+    run(main())
+
+
+def test_what_comes_after_a_stop_is_handed_back_uncalled():
+    async def main() -> None:
+        source = Slow(traits=INDIVIDUAL)
+        world = World([function("a")], [source])
+        async with world.running():
+            world.publish(source, b"1")
+            await asyncio.sleep(1.5)  # half a second more and it is there
+        assert [event.data for event in source.nacked] == [b"1"]
+        assert world.gateway.log == []
+        assert world.settled == [True]
+
+    run(main())
 
 
 @pytest.mark.parametrize("room", [1, 100])

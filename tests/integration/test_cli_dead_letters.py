@@ -272,6 +272,34 @@ def test_replay_interrupted_repeats_at_most_what_was_in_flight(
     assert kept(folder) == []
 
 
+def test_a_second_interrupt_gives_up_what_is_in_flight_and_no_more_is_repeated(
+    environ, run, folder, threaded_gateway
+):
+    threaded_gateway.add(LocalFunction(name="mail"))
+    threaded_gateway.inject("function/mail:delay=60s,after=100")
+    put(folder, *(dead(each, event=Event("orders", b"%d" % each)) for each in range(150)))
+    process = subprocess.Popen(
+        [*COMMAND, "replay", "--state", str(folder), "-g", threaded_gateway.url],
+        env={**environ, "FAAS_CONNECTOR_MAX_IN_FLIGHT": "16"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    threaded_gateway.wait_received(116, within=60)
+    process.send_signal(signal.SIGINT)
+    assert "waiting for the calls in flight" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "given up: what was in flight may be called again" in stderr
+    threaded_gateway.clear_faults()
+    assert len(kept(folder)) == 50
+    ran = run("replay", "-g", threaded_gateway.url)
+    assert ran.returncode == 0, ran.stderr
+    called = Counter(int(call.body) for call in threaded_gateway.received)
+    assert set(called) == set(range(150))
+    assert sum(count - 1 for count in called.values()) == 16
+    assert kept(folder) == []
+
+
 def change(folder, statement):
     with closing(sqlite3.connect(folder / "state.db")) as connection, connection:
         assert connection.execute(statement).rowcount > 0

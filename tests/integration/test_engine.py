@@ -449,13 +449,21 @@ class TestRefusals:
     async def test_at_least_once_needs_a_store(self):
         assert "there is no store to keep" in await self.refusal(MemorySource())
 
-    async def test_at_least_once_may_drop(self):
+    async def test_a_journal_needs_a_store(self):
+        traits = SourceTraits(guarantee=Guarantee.AT_MOST_ONCE, journal=True)
+        assert "is durable, and there is no store" in await self.refusal(
+            MemorySource(traits=traits, gives_positions=False)
+        )
+
+    @pytest.mark.parametrize("store", [None, MemoryStore()], ids=["no store", "a store"])
+    async def test_at_least_once_may_drop(self, store):
         source = MemorySource()
         publish(source, 1)
         async with LocalGateway(functions=[function("bad")]) as gateway:
             gateway.inject(Fault(target="function/bad", status=400))
-            await run_to_end(config(gateway, on_failure=OnFailure.DROP), source)
+            await run_to_end(config(gateway, on_failure=OnFailure.DROP), source, store=store)
         assert len(source.acked) == 1
+        assert store is None or await store.select(Query()) == []
 
     async def test_at_least_once_may_stop(self):
         source = MemorySource()

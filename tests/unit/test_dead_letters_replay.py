@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
 
+from faas_connector.dead_letters import DeadLetters
 from faas_connector.dead_letters.caller import Called, Match
 from faas_connector.dead_letters.ledger import Ledger
 from faas_connector.dead_letters.replay import Replay
@@ -157,6 +159,70 @@ async def test_cancelled_it_writes_down_what_had_succeeded(kind):
     assert sum(map(len, store.groups)) == len(calls.begun) == AT_A_TIME
 
 
+async def test_cancelled_it_does_not_end_before_what_had_succeeded_is_written():
+    store, calls = SlowStore(), Begun()
+    await store.write(letters(AT_A_TIME))
+    run = asyncio.create_task(replay_of(store, calls).run())
+    calls.answers.set()
+    await settle_down()
+    run.cancel()
+    await settle_down()
+    assert not run.done()
+    store.lets.release()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert await store.select(Query(state=State.DEAD)) == []
+
+
+async def test_what_was_taken_and_not_sent_is_given_back():
+    class Watched(MemoryStore):
+        released = ()
+
+        async def release(self, ids):
+            self.released = sorted(ids)
+
+    store, calls, stopping = Watched(), Begun(), asyncio.Event()
+    await store.write(letters(8))
+    run = asyncio.create_task(replay_of(store, calls, stopping=stopping).run())
+    await settle_down()
+    stopping.set()
+    calls.answer()
+    await run
+    assert store.released == [5, 6, 7, 8]
+
+
+async def test_what_a_replay_has_taken_is_not_removed_meanwhile():
+    store, calls = MemoryStore(), Calls()
+    await store.write(letters(2))
+    dead_letters = DeadLetters(store)
+
+    @asynccontextmanager
+    async def replaying():
+        yield calls
+
+    run = asyncio.create_task(dead_letters.replay(SimpleNamespace(replaying=replaying)))
+    await settle_down()
+    await store.write(letters(1))
+    assert await dead_letters.remove(Query()) == 1
+    calls.answers.set()
+    assert (await run).replayed == 2
+
+
+async def test_what_others_took_since_is_no_longer_ours():
+    class Late(MemoryStore):
+        async def claim(self, query, **more):
+            return [] if query.ids == (1, 2) else await super().claim(query, **more)
+
+    store, taken = Late(), set()
+    await store.write(letters(2))
+    shelf = StoreShelf(store, Query(), taken=taken)
+    entries = await shelf.take(10, 10**6)
+    assert all(map(shelf.holds, entries))
+    await shelf.renew()
+    assert not any(map(shelf.holds, entries))
+    assert taken == set()
+
+
 async def test_a_store_that_fails_ends_it_with_the_reason():
     store, calls = MemoryStore(), Calls()
     await store.write(letters(8))
@@ -195,6 +261,26 @@ async def test_all_whose_claims_were_lost_are_passed_over():
     calls.answers.set()
     done = await Replay(calls, Lost(store, Query(), taken=set())).run()
     assert done.replayed == 10
+
+
+async def test_no_more_are_called_than_were_asked_for():
+    store, calls = MemoryStore(), Calls()
+    await store.write(letters(8))
+    calls.answers.set()
+    shelf = StoreShelf(store, Query(limit=3), taken=set())
+    assert (await Replay(calls, shelf).run()).replayed == 3
+    assert calls.begun == [0, 1, 2]
+    assert len(await store.select(Query())) == 5
+
+
+async def test_what_became_a_dead_letter_since_it_began_is_not_taken():
+    """What is dated later than now was so before a clock was set back."""
+    store = MemoryStore()
+    for last in (99.0, 100.0, 110.0, 130.0):
+        await store.write(letters(1, last=last))
+    times = iter([100.0])
+    shelf = StoreShelf(store, Query(), taken=set(), clock=lambda: next(times, 120.0))
+    assert [entry.last for entry in await shelf.take(10, 10**6)] == [99.0, 130.0]
 
 
 async def test_a_failing_one_keeps_its_key_s_order_and_its_place_in_the_store():

@@ -49,7 +49,7 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "reason", entry.reason.value if entry.reason else ""
     yield "what", _what(entry)
     yield "status", "" if entry.status is None else str(entry.status)
-    yield "attempts", f"{entry.attempts} charged, {entry.calls} calls"
+    yield "calls", f"{entry.calls}, of which {entry.attempts} count as attempts"
     yield "read at", _time(entry.first)
     yield "failed last", _time(entry.last)
     yield "source", entry.source

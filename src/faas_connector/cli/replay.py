@@ -151,6 +151,7 @@ def _stopping() -> Generator[asyncio.Event]:
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
+        note("given up: what was in flight may be called again; replay again to go on")
         raise KeyboardInterrupt from None
     finally:
         for number in numbers:

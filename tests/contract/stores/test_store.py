@@ -768,6 +768,23 @@ def on_disk(store, tmp_path):
         return connection.execute("SELECT count(*) FROM entries WHERE state = 3").fetchone()[0]
 
 
+@pytest.mark.parametrize("state", [State.DEAD, State.PARKED, State.JOURNAL])
+async def test_a_body_that_is_not_what_was_written_is_never_given_out(tmp_path, state):
+    event = Event("t", b"amount=100")
+    entry = Entry(state=state, source="s", event=event, function=FunctionName("f"))
+    async with SqliteStore(tmp_path / "state") as store:
+        await store.write([entry])
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        changed = connection.execute("UPDATE entries SET data = CAST('amount=900' AS BLOB)")
+        assert changed.rowcount == 1
+    async with SqliteStore(tmp_path / "state") as store:
+        [found] = await store.select(Query(state=state))
+        given = [found, *await store.due(1.0, limit=9)]
+    assert [each.event for each in given] == [None] * len(given)
+    assert all("not what was written (checksum)" in each.damage for each in given)
+    assert found.stored.data == b"amount=900"
+
+
 async def test_a_newer_version_is_left_as_it_is(tmp_path):
     async with SqliteStore(tmp_path / "state") as store:
         await store.write([FULL])
@@ -779,6 +796,20 @@ async def test_a_newer_version_is_left_as_it_is(tmp_path):
         async with SqliteStore(tmp_path / "state"):
             pass
     assert store.path.read_bytes() == before
+
+
+async def test_a_newer_version_that_stands_in_the_log_alone_is_left_as_it_is(tmp_path):
+    """It runs still, or was killed: its file says the older version until a checkpoint."""
+    async with SqliteStore(tmp_path / "state") as store:
+        await store.write([FULL])
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+        before = [each.read_bytes() for each in (store.path, Path(f"{store.path}-wal"))]
+        assert before[0][60:64] != (99).to_bytes(4, "big")
+        with pytest.raises(StoreVersionError, match="has version 99"):
+            async with SqliteStore(tmp_path / "state"):
+                pass
+        assert [each.read_bytes() for each in (store.path, Path(f"{store.path}-wal"))] == before
 
 
 async def test_what_is_no_database_is_left_as_it_is(tmp_path):

@@ -1,0 +1,48 @@
+"""What counts as unsettled of a source."""
+
+import pytest
+
+from faas_connector.config import Limits
+from faas_connector.event import Event
+from faas_connector.intake import Intake, Tracked
+from faas_connector.source import Delivery, Guarantee, SourceTraits
+
+
+@pytest.fixture
+def intake():
+    limits = Limits(max_unsettled=3, max_unsettled_bytes=100)
+    return Intake("s", SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE), limits)
+
+
+def event_of(intake, size):
+    event = Event("t", bytes(size))
+    return Tracked(intake, Delivery(event), event, 0.0, "s", None)
+
+
+def test_there_is_room_until_so_many_are_unsettled(intake):
+    events = [event_of(intake, 1) for _ in range(3)]
+    for event in events:
+        assert intake.has_room
+        intake.take(event)
+    assert not intake.has_room
+    intake.release(events[1])
+    assert intake.has_room
+
+
+def test_there_is_room_until_so_many_bytes_are_unsettled(intake):
+    large = event_of(intake, 100)
+    intake.take(large)
+    assert (intake.unsettled, intake.unsettled_bytes) == (1, 100)
+    assert not intake.has_room
+    intake.release(large)
+    assert intake.has_room
+
+
+def test_what_comes_again_counts_once_and_is_released_once(intake):
+    event = event_of(intake, 10)
+    intake.take(event)
+    intake.take(event)
+    assert (intake.unsettled, intake.unsettled_bytes) == (1, 10)
+    intake.release(event)
+    intake.release(event)
+    assert (intake.unsettled, intake.unsettled_bytes) == (0, 0)
