@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -84,6 +85,7 @@ class Replay:
         self._pace = None if rate is None else Pace(rate)
         self._on_progress = on_progress
         self._clock = clock
+        self._now = asyncio.get_running_loop().time
         self._turns = Turns()
         self._news = asyncio.Event()
         self._feed = Feed(
@@ -160,16 +162,24 @@ class Replay:
             while self._unusual:
                 letter = self._unusual.popleft()
                 tasks.create_task(self._call(letter), name=f"replay of {letter.entry.id}")
-            if self._free and self._turns.ready and not self._stopping.is_set():
-                if self._pace is None or await self._pace.wait(self._stopping):
-                    self._begin()
+            left = self._seconds_left()
+            if left == 0.0:
+                self._begin()
                 continue
             if self._free == self._places and self._is_over():
                 return
             if self._free:
                 self._feed.look()
             self._news.clear()
-            await self._news.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+
+    def _seconds_left(self) -> float | None:
+        """Seconds until one may begin; None where that takes something else than time."""
+        if not (self._free and self._turns.ready) or self._stopping.is_set():
+            return None
+        return 0.0 if self._pace is None else self._pace.left(self._now())
 
     def _is_over(self) -> bool:
         """Whether there is no more to begin."""
@@ -183,6 +193,7 @@ class Replay:
             else:
                 self._turns.done(entry)
             if self._pace is not None:
+                self._pace.begin(self._now())
                 break
 
     def _begin_with(self, entry: Entry) -> None:

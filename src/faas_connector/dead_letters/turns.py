@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import heapq
 import math
 from collections import deque
@@ -104,17 +102,11 @@ class Pace:
         self._interval = 1 / rate
         self._next = -math.inf
 
-    def reserve(self, now: float) -> float:
-        """Take the next place, and say in how many seconds it comes."""
-        begin = max(self._next, now - _CATCH_UP) if self._next > -math.inf else now
-        self._next = begin + self._interval
-        return max(0.0, begin - now)
+    def left(self, now: float) -> float:
+        """Seconds until the next may begin."""
+        return max(0.0, self._next - now)
 
-    async def wait(self, stopping: asyncio.Event) -> bool:
-        """Wait for the next place; whether it came before `stopping` was set."""
-        seconds = self.reserve(asyncio.get_running_loop().time())
-        if seconds:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await stopping.wait()
-        return not stopping.is_set()
+    def begin(self, now: float) -> None:
+        """One begins, since nothing is left."""
+        due = max(self._next, now - _CATCH_UP) if self._next > -math.inf else now
+        self._next = due + self._interval
