@@ -154,7 +154,7 @@ def test_a_rate_that_can_not_work(rate):
     ("kind", "calls", "reason", "charged"),
     [
         (Kind.FAILED, 1, Reason.ATTEMPTS, 1),
-        (Kind.REFUSED, 1, Reason.REFUSED, 1),
+        (Kind.REFUSED, 1, Reason.REFUSED, 0),
         (Kind.REFUSED, 0, Reason.UNREADABLE, 0),
         (Kind.ABSENT, 1, Reason.EXPIRED, 0),
         (Kind.FAILED, 3, Reason.ATTEMPTS, 1),

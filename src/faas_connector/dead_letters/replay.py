@@ -261,19 +261,20 @@ def settled(entry: Entry, call_id: str, called: Called, clock: Callable[[], floa
 def after_failure(entry: Entry, call_id: str, called: Called, now: float) -> Entry:
     """The dead letter as it stands after it has failed again.
 
-    A function that was not there is not charged with an attempt.
+    As in a run, only the function's own failures are charged as attempts.
     """
     outcome = called.outcome
-    charged = called.calls > 0 and outcome.kind in {Kind.FAILED, Kind.REFUSED}
     reason = entry.reason
-    if charged:
-        reason = Reason.REFUSED if outcome.kind is Kind.REFUSED else Reason.ATTEMPTS
-    elif not called.calls:
+    if not called.calls:
         reason = Reason.UNREADABLE
+    elif outcome.kind is Kind.REFUSED:
+        reason = Reason.REFUSED
+    elif outcome.kind is Kind.FAILED:
+        reason = Reason.ATTEMPTS
     return msgspec.structs.replace(
         entry,
         call_id=call_id,
-        attempts=entry.attempts + charged,
+        attempts=entry.attempts + (outcome.kind is Kind.FAILED),
         calls=entry.calls + called.calls,
         reason=reason,
         status=outcome.status,

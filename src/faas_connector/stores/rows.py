@@ -177,6 +177,10 @@ def _entry_of(row: tuple[Value, ...], *, with_event: bool) -> Entry:
     except (ValueError, msgspec.DecodeError) as error:
         damage.append(f"what became of it is damaged in the store ({error})")
     try:
+        string(name), string(namespace)
+    except ValueError as error:
+        damage.append(f"its function's name is damaged in the store ({error})")
+    try:
         if with_event and (head is not None or data is not None):
             event = decode_event(topic, key, head, data)
     except (ValueError, msgspec.DecodeError) as error:

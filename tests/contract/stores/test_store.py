@@ -785,6 +785,17 @@ async def test_a_body_that_is_not_what_was_written_is_never_given_out(tmp_path, 
     assert found.stored.data == b"amount=900"
 
 
+async def test_what_is_for_a_function_whose_name_is_damaged_is_called_for_nobody(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        await store.write([FULL])
+        with closing(sqlite3.connect(store.path)) as connection, connection:
+            connection.execute("UPDATE entries SET name = CAST(x'fe' AS TEXT)")
+        [found] = await store.select(Query())
+    assert found.event is None
+    assert "its function's name is damaged" in found.damage
+    assert found.stored.data == FULL.event.data
+
+
 async def test_a_newer_version_is_left_as_it_is(tmp_path):
     async with SqliteStore(tmp_path / "state") as store:
         await store.write([FULL])
