@@ -89,8 +89,11 @@ class Feed:
                 split.append((entry, self._parts(entry)))
         parts = iter(await self._shelf.split(split) if split else ())
         for entry in able:
-            for each in next(parts) if entry.function is None else (entry,):
-                self._turns.add(each)
+            if entry.function is None:
+                for part in next(parts):
+                    self._turns.add(part)
+            else:
+                self._turns.add(entry)
         if left:
             await self._leave(left)
 

@@ -171,6 +171,9 @@ class Replay:
             if self._free:
                 self._feed.look()
             self._news.clear()
+            if left is None:
+                await self._news.wait()
+                continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._news.wait()
