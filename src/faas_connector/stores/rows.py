@@ -177,8 +177,9 @@ def _entry_of(row: tuple[Value, ...], *, with_event: bool) -> Entry:
     except (ValueError, msgspec.DecodeError) as error:
         damage.append(f"what became of it is damaged in the store ({error})")
     try:
-        string(name), string(namespace)
+        function = FunctionName(string(name), string(namespace)) if name else None
     except ValueError as error:
+        function = FunctionName(_readable(name), _readable(namespace))
         damage.append(f"its function's name is damaged in the store ({error})")
     try:
         if with_event and (head is not None or data is not None):
@@ -192,7 +193,7 @@ def _entry_of(row: tuple[Value, ...], *, with_event: bool) -> Entry:
         state=_STATES[_number(state)],
         source=_readable(source),
         position=None if position is None else _readable(position),
-        function=FunctionName(_readable(name), _readable(namespace)) if name else None,
+        function=function,
         event=None if damage else event,
         ordered=bool(ordered),
         call_id=rest.call_id,
