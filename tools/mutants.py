@@ -101,8 +101,7 @@ MUTANTS = (
     ),
     Mutant(
         "what a namespace or a refresh has just lost is acked as unmatched", "audience.py",
-        "Unmatched.HOLD or self._may_be_wanted(\n"
-        "            tracked.event.topic, self._keeping.home(tracked).namespaces\n        )",
+        "Unmatched.HOLD or self._may_be_wanted(tracked)",
         "Unmatched.HOLD",
     ),
     Mutant(
@@ -212,7 +211,7 @@ MUTANTS = (
     ),
     Mutant(
         "who was not heard of yet counts as gone", "pursuit.py",
-        "if not self._may_return(function):", "if not self._map().is_missing(function):",
+        "if not self._builder.may_return(function):", "if not self._map().is_missing(function):",
     ),
     Mutant(
         "a function that turns asynchronous loses its policy", "pursuit.py",

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from faas_connector.config import ControllerConfig, Unmatched
 from faas_connector.contract import Order
+from faas_connector.discovery import TopicMapBuilder
 from faas_connector.intake import Tracked
 from faas_connector.invoker import Invoker
 from faas_connector.keeping import Keeping
 from faas_connector.key_order import KeyOrder
 from faas_connector.names import FunctionName
-from faas_connector.topic_map import HasTopicMap
 
 # Seconds before it is looked again whether a function asks for an event that is held.
 _HELD_WAIT = 5.0
@@ -25,8 +25,7 @@ class Audience:
     def __init__(
         self,
         config: ControllerConfig,
-        maps: HasTopicMap,
-        may_be_wanted: Callable[[str, tuple[str, ...]], bool],
+        builder: TopicMapBuilder,
         invoker: Invoker,
         keeping: Keeping,
         clock: Callable[[], float],
@@ -37,17 +36,14 @@ class Audience:
 
         Args:
             config: the policies.
-            maps: has the map.
-            may_be_wanted: whether functions of some namespaces may ask for a topic, though none
-                does now.
+            builder: has the map, and knows who asked lately.
             invoker: knows what holds for each function.
             keeping: holds what nobody asks for yet, and settles what nobody asks for.
             clock: seconds since the epoch.
             can_hold: whether there is a store to hold events in.
         """
         self._config = config
-        self._maps = maps
-        self._may_be_wanted = may_be_wanted
+        self._builder = builder
         self._invoker = invoker
         self._keeping = keeping
         self._clock = clock
@@ -56,7 +52,7 @@ class Audience:
 
     def find(self, tracked: Tracked) -> None:
         """Say who they are, and take its place in line for each that keeps the order of keys."""
-        topic_map = self._maps.map
+        topic_map = self._builder.map
         if namespaces := self._keeping.home(tracked).namespaces:
             topic_map = topic_map.within(namespaces)
         topic = tracked.event.topic
@@ -84,9 +80,7 @@ class Audience:
     async def missing(self, tracked: Tracked) -> bool | None:
         """Nobody asks for it: whether its source is to be told; None to look again at once."""
         age = self._clock() - tracked.first
-        holds = self._config.unmatched is Unmatched.HOLD or self._may_be_wanted(
-            tracked.event.topic, self._keeping.home(tracked).namespaces
-        )
+        holds = self._config.unmatched is Unmatched.HOLD or self._may_be_wanted(tracked)
         if holds and age < self._config.retry.max_age:
             wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
             if self._can_hold:
@@ -94,3 +88,10 @@ class Audience:
             await asyncio.sleep(wait)
             return None
         return await self._keeping.settle_unmatched(tracked)
+
+    def _may_be_wanted(self, tracked: Tracked) -> bool:
+        """Whether a function that is not in the map may ask for it."""
+        builder, namespaces = self._builder, self._keeping.home(tracked).namespaces
+        # Without a store there is nowhere to keep what nobody may ever ask for.
+        is_unknown = self._can_hold and builder.has_unlisted(namespaces)
+        return is_unknown or builder.matched_lately(tracked.event.topic, namespaces)

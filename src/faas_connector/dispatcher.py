@@ -12,6 +12,7 @@ from faas_connector.call_ids import call_ids, stable_call_id
 from faas_connector.carrying import Carrier
 from faas_connector.cloudevents import as_cloudevent
 from faas_connector.config import ControllerConfig
+from faas_connector.discovery import TopicMapBuilder
 from faas_connector.entries import journal_position
 from faas_connector.errors import ConnectorError
 from faas_connector.gate import OutageGate
@@ -29,7 +30,6 @@ from faas_connector.settling import Settler
 from faas_connector.source import Delivery
 from faas_connector.store import Entry, Reason, State
 from faas_connector.tasks import Grouping, Tasks, Work
-from faas_connector.topic_map import HasTopicMap
 
 
 class Dispatcher:
@@ -38,8 +38,7 @@ class Dispatcher:
     def __init__(
         self,
         config: ControllerConfig,
-        maps: HasTopicMap,
-        may_be_wanted: Callable[[str, tuple[str, ...]], bool],
+        builder: TopicMapBuilder,
         invoker: Invoker,
         pursuit: Pursuit,
         gate: OutageGate,
@@ -55,9 +54,7 @@ class Dispatcher:
 
         Args:
             config: the policies.
-            maps: has the map of topics to functions.
-            may_be_wanted: whether functions of some namespaces may ask for a topic, though none
-                does now.
+            builder: has the map of topics to functions, and knows who asked lately.
             invoker: knows what holds for each function.
             pursuit: calls until there is a verdict.
             gate: knows whether the gateway is down.
@@ -82,13 +79,7 @@ class Dispatcher:
         self._acknowledging = Grouping(tasks, self._acknowledge_all, "acknowledgements")
         self._carrier = Carrier(invoker, pursuit, self.keeping, self.settler, self)
         self._audience = Audience(
-            config,
-            maps,
-            may_be_wanted,
-            invoker,
-            self.keeping,
-            clock,
-            can_hold=keeper is not None,
+            config, builder, invoker, self.keeping, clock, can_hold=keeper is not None
         )
         self._invoker = invoker
         self._pursuit = pursuit

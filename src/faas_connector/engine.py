@@ -79,8 +79,7 @@ class Engine:
             invoker,
             self.gate,
             self.health,
-            self._builder,
-            builder.may_return,
+            builder,
             self._stopping,
             park_after=math.inf if store is None else config.park_after,
             clock=clock,
@@ -91,12 +90,6 @@ class Engine:
 
     def _topic_map(self) -> TopicMap:
         return self._builder.map
-
-    def _may_be_wanted(self, topic: str, namespaces: tuple[str, ...]) -> bool:
-        builder = self._builder
-        # Without a store there is nowhere to keep what nobody may ever ask for.
-        is_held = self._keeper is not None and builder.has_unlisted(namespaces)
-        return is_held or builder.matched_lately(topic, namespaces)
 
     def _poke(self) -> None:
         if self._parking is not None:
@@ -149,7 +142,6 @@ class Engine:
         dispatcher = Dispatcher(
             self._config,
             self._builder,
-            self._may_be_wanted,
             self._invoker,
             self.pursuit,
             self.gate,

@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from faas_connector.call import Call
+from faas_connector.discovery import TopicMapBuilder
 from faas_connector.errors import ConfigError
 from faas_connector.event import Event
 from faas_connector.gate import OutageGate
@@ -25,7 +26,6 @@ from faas_connector.response import InvokerResponse
 from faas_connector.retry import GiveUp
 from faas_connector.store import Reason
 from faas_connector.terms import Terms
-from faas_connector.topic_map import HasTopicMap
 
 _T = TypeVar("_T")
 
@@ -130,8 +130,7 @@ class Pursuit:
         invoker: Invoker,
         gate: OutageGate,
         health: FunctionHealth,
-        maps: HasTopicMap,
-        may_return: Callable[[FunctionName], bool],
+        builder: TopicMapBuilder,
         stopping: asyncio.Event,
         *,
         park_after: float,
@@ -143,8 +142,7 @@ class Pursuit:
             invoker: makes the calls.
             gate: knows whether the gateway is down.
             health: knows which functions fail throughout.
-            maps: has the map.
-            may_return: whether a function that is not in the map may come back.
+            builder: has the map, and knows whether who is not in it may come back.
             stopping: set when what can't be delivered now is no longer to be waited for.
             park_after: seconds; what has to wait longer is parked. Infinite without a store.
             clock: seconds since the epoch.
@@ -153,8 +151,7 @@ class Pursuit:
         self._invoker = invoker
         self._gate = gate
         self._health = health
-        self._maps = maps
-        self._may_return = may_return
+        self._builder = builder
         self._stopping = stopping
         self._park_after = park_after
         self._clock = clock
@@ -220,8 +217,8 @@ class Pursuit:
     def _obstacle(self, pending: Pending) -> Verdict | None:
         """Why it is not to be called now; None where it is."""
         function = pending.function
-        if self._maps.map.contract(function) is None:
-            if not self._may_return(function):
+        if self._builder.map.contract(function) is None:
+            if not self._builder.may_return(function):
                 self._health.forget(function)
                 return _REMOVED
             age = self._clock() - pending.first + _MISSING_WAIT

@@ -48,9 +48,7 @@ def test_needs_no_task(traits, tasks_of_deliveries):
             for number in range(50):
                 world.publish(source, b"%d" % number)
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
         assert tasks_of_deliveries == []
 
     run(main())
@@ -153,9 +151,7 @@ def test_what_waits_for_its_turn_is_parked_at_its_deadline_and_called_once():
                 world.publish(source, b"%d" % number)
             await world.until(lambda: len(source.acked) == 10, within=3.5)
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
         assert len(source.deliveries) == 10
 
     run(main())
@@ -214,9 +210,7 @@ def test_acknowledgements_that_are_only_sent_share_a_task(
         assert len(tasks_of_deliveries) == (50 if confirms else 0)
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -247,9 +241,7 @@ def test_a_stop_while_acknowledgements_hang_repeats_nothing(confirms, monkeypatc
         hanging.set()
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -272,9 +264,7 @@ def test_what_goes_wrong_while_one_is_told_is_no_concern_of_the_others():
                 world.publish(source, b"%d" % number)
             await world.quiet()
         assert wrong == ["a mistake"]
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 

@@ -124,8 +124,6 @@ def test_what_was_parked_is_not_dead_because_a_new_run_has_not_heard_of_its_func
             world.builder.unheard.clear()
             world.builder.add(contract)
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())

@@ -51,9 +51,7 @@ def test_events_that_come_together_are_written_and_removed_together(tasks):
             assert engine.dispatcher.keeping.held == set()
             [served] = engine._served
             assert (served.intake.unsettled, served.intake.running) == (0, {})
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
         assert tasks["delivery"] == 0
         assert tasks["journal"] <= 2
         assert tasks["end of journalled events"] <= 2

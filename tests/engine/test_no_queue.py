@@ -52,9 +52,7 @@ def test_reading_stops_and_nothing_gets_a_verdict_until_there_is_a_queue(traits,
         assert [each.levelname for each in caplog.records if "no queue" in each.message] == [
             "ERROR"
         ]
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -71,9 +69,7 @@ def test_what_was_called_before_is_not_repeated_after_a_crash():
             await asyncio.sleep(8.0)
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 

@@ -71,9 +71,7 @@ def test_an_outage_of_30_s_under_load_loses_nothing_and_is_charged_to_nobody(tra
             await load
             await world.quiet()
             assert engine.pursuit.counts.failed == 0
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
         assert world.dead() == set()
         assert world.settled == [True]
 
@@ -127,9 +125,7 @@ def test_while_the_store_fails_nothing_is_acked_that_is_not_safe(traits, refuses
             await world.until(lambda: len(source.acked) == 100)
             ill["ill"] = False
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -229,9 +225,7 @@ def test_reading_goes_on_soon_after_the_store_works_again_though_nobody_else_use
             world.store.refuses_writes, world.store.fail_with = False, None
             await world.until(lambda: source.acked, within=2.0)
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -278,9 +272,7 @@ def test_a_failing_function_on_an_ordered_stream_does_not_hold_up_its_neighbour(
                     assert in_memory() - before < 100
                     ill["ill"] = False
                 await world.quiet()
-            world.check()
-            world.check_complete()
-            world.check_once()
+            world.check_all()
         assert took[True] <= took[False] / 0.9
 
     run(main())
@@ -309,9 +301,7 @@ def test_one_stuck_key_of_a_thousand_holds_up_no_other():
             assert now() - begun < 10.0
             assert world.gateway.of("a", b"1000") == []
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -337,9 +327,7 @@ def test_a_function_that_is_deleted_and_made_again_loses_nothing(traits, how):
             world.gateway.absent.clear()
             await load
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
         if how != "removed":
             assert world.dead() == set()
 
@@ -359,9 +347,7 @@ def test_an_empty_list_acknowledges_nothing_as_unmatched():
             assert engine.dispatcher.keeping.counts.unmatched == 0
             world.builder.set_missing(())
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -382,9 +368,7 @@ def test_what_asked_for_a_topic_a_short_while_ago_may_ask_again():
             assert engine.dispatcher.keeping.counts.unmatched == 0
             world.builder.add(contract)
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -403,9 +387,7 @@ def test_while_a_namespace_could_never_be_listed_nothing_is_acknowledged_as_unma
             world.builder.add(function("late"))
             world.builder.is_partly_unknown = False
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -425,9 +407,7 @@ def test_a_deadline_is_extended_while_a_call_runs_or_waits():
             await world.quiet()
         assert source.expired == 0
         assert source.extended >= 3
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -457,9 +437,7 @@ def test_an_extension_that_hangs_keeps_no_other_event_from_its_own(monkeypatch):
         assert [each.event.data for each in source.deliveries if each.event.data != b"0"] == [
             b"1", b"2",
         ]  # fmt: skip
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -478,9 +456,7 @@ def test_what_cannot_be_extended_is_kept_and_acknowledged_in_time():
             assert len(world.waiting()) == 1
             await world.quiet()
         assert source.expired == 0
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -507,9 +483,7 @@ def test_at_its_deadline_nothing_is_acked_of_which_the_store_was_not_told(asks):
             await world.until(lambda: source.acked[1:])
             world.builder.add(function("late", "u"))
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -535,9 +509,7 @@ def test_a_probe_of_a_paused_function_undercuts_no_retry_after():
             await world.quiet()
         first, second = world.gateway.of("a", b"0")
         assert second.begin - first.end >= 60.0
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -589,9 +561,7 @@ def test_what_comes_for_a_paused_function_is_parked_and_the_oldest_is_its_probe(
             ill["ill"] = False
             await world.quiet()
             assert len(world.gateway.of("b")) == 600
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -662,9 +632,7 @@ def test_a_probe_that_takes_long_stays_the_only_one():
             assert world.gateway.most_in_flight["a"] == 1
             ill["ill"] = False
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -685,9 +653,7 @@ def test_a_paused_function_that_is_well_again_gets_what_was_parked_in_the_order_
             ill["ill"] = False
             await load
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 

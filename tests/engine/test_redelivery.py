@@ -26,9 +26,7 @@ SLOWLY = RetryPolicy(attempts=9, min_wait=10.0, max_wait=10.0, backoff=Backoff.E
 
 
 def check_all(world: World) -> None:
-    world.check()
-    world.check_complete()
-    world.check_once()
+    world.check_all()
 
 
 @BOTH

@@ -52,9 +52,7 @@ def test_a_verdict_that_is_being_written_when_the_drain_is_over_is_not_lost(
         assert world.settled == [False]
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -94,9 +92,7 @@ def test_a_verdict_that_comes_while_its_deadline_parks_it_is_not_lost_in_a_stop(
             await asyncio.sleep(2.15)  # it is being parked, and the call goes on until 2.3
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -123,9 +119,7 @@ def test_what_is_handed_back_of_a_key_keeps_its_order(gives_positions):
             await world.until(lambda: world.gateway.successes()["other", b"2"])
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -149,9 +143,7 @@ def test_what_is_finished_behind_one_that_is_not_is_not_repeated_by_the_next_run
         assert not source.acked
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
         assert world.calls_for(b"0") == 2
 
     run(main())
@@ -176,9 +168,7 @@ def test_what_could_not_be_acknowledged_is_written_down_though_the_drain_is_over
         world.store.latency = 0.0
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -359,9 +349,7 @@ def test_a_function_that_vanished_holds_up_no_stop(traits, how):
         world.builder.add(contract)
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -382,9 +370,7 @@ def test_in_an_outage_nothing_is_nacked_at_a_stop():
         world.gateway.come_back()
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 
@@ -468,9 +454,7 @@ def test_what_functions_have_of_a_journalled_event_is_not_lost_in_a_stop(is_last
         world.store.latency = 0.0
         async with world.running():
             await world.quiet()
-        world.check()
-        world.check_complete()
-        world.check_once()
+        world.check_all()
 
     run(main())
 

@@ -377,6 +377,12 @@ class World:
         assert not repeated
         assert not successes.keys() & self.dead()
 
+    def check_all(self) -> None:
+        """What holds where nothing crashes."""
+        self.check()
+        self.check_complete()
+        self.check_once()
+
     def check_limits(self) -> None:
         """Never more calls at a time than allowed."""
         most = self.gateway.most_in_flight
