@@ -19,7 +19,7 @@ from faas_connector.sources.jetstream.pull import JetStreamDelivery
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import opened
-from servers.nats import NatsServer
+from servers.nats import NatsServer, connection
 
 from .harness import eventually, replicas, slow_function
 
@@ -30,15 +30,6 @@ NUMBERS = itertools.count()
 def server(tmp_path_factory):
     with NatsServer(tmp_path_factory.mktemp("nats")) as started:
         yield started
-
-
-@contextlib.asynccontextmanager
-async def connection(server):
-    client = await nats.connect(server.url)
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 @pytest.fixture

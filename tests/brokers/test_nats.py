@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 
-import nats
 import pytest
 from nats.aio.client import Client
 
@@ -16,7 +15,7 @@ from faas_connector.sources.nats import NatsSource
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import ContractSession, opened
-from servers.nats import NatsServer, is_heard, until_heard
+from servers.nats import NatsServer, connection, is_heard, until_heard
 
 from .harness import eventually, replicas
 
@@ -36,15 +35,6 @@ def guarded(tmp_path_factory):
     )
     with NatsServer(tmp_path_factory.mktemp("guarded"), config=config) as started:
         yield started
-
-
-@contextlib.asynccontextmanager
-async def connection(server):
-    client = await nats.connect(server.url)
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def test_headers_of_nats(server):

@@ -2,6 +2,9 @@
 
 import asyncio
 import socket
+from contextlib import asynccontextmanager
+
+import nats
 
 from .base import Server
 
@@ -30,6 +33,16 @@ class NatsServer(Server):
     @property
     def url(self):
         return f"nats://{self.address}"
+
+
+@asynccontextmanager
+async def connection(server):
+    """A client of it."""
+    client = await nats.connect(server.url)
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 async def is_heard(client, subject, data=b"", headers=None):
