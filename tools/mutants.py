@@ -1,7 +1,7 @@
 """Put mistakes into a copy of the engine, one at a time: its tests have to find each of them.
 
 python tools/mutants.py            # all
-python tools/mutants.py order gap  # those with a word in their name
+python tools/mutants.py order gap  # those with all of these words in their names
 """
 
 from __future__ import annotations
