@@ -237,6 +237,9 @@ LENIENT: dict[str, Callable[[bytes], object]] = {
     "VT and FF in a line: nobody takes them for its end": lambda message: re.search(
         rb"[\x0b\x0c]", message
     ),
+    "blanks before a chunk's extension: they must be taken (RFC 9112, 7.1.1: BWS)": (
+        lambda message: re.search(rb"\n[0-9a-fA-F]+[ \t]+;", message)
+    ),
     "lengths that are written differently": lambda message: re.search(
         rb"\ncontent-length:[ \t]*0[0-9]", FOLD.sub(b" ", message).lower()
     ),

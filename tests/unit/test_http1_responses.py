@@ -77,7 +77,7 @@ GOOD = {
     ),
     "chunked, all frills": (
         OK + b"transfer-encoding:\tChunked \r\n\r\n"
-        b'0005;a=b;c="d"\r\nhello\r\n1 \r\n!\r\n000\r\nX-Sum: 1\r\nX-Time: 2\r\n\r\n',
+        b'0005;a=b;c="d"\r\nhello\r\n1 \r\n!\r\n000 \t;e\r\nX-Sum: 1\r\nX-Time: 2\r\n\r\n',
         (200, b"hello!", True),
     ),
     "100 first": (
