@@ -211,7 +211,8 @@ MUTANTS = (
     ),
     Mutant(
         "who was not heard of yet counts as gone", "pursuit.py",
-        "if not self._builder.may_return(function):", "if not self._builder.map.is_missing(function):",
+        "if not self._builder.may_return(function):",
+        "if not self._builder.map.is_missing(function):",
     ),
     Mutant(
         "a function that turns asynchronous loses its policy", "pursuit.py",
