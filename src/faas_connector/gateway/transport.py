@@ -84,6 +84,9 @@ class Transport:
 
     A request is sent a second time only when it met a connection that had carried an answer
     before and that ended within 250 ms, before any byte of this answer; then once, on a fresh one.
+
+    Where one request is made after another, and answers come within `look_out`, the loop stays
+    awake for the next one: to fall asleep and be woken takes longer, and hardly less CPU.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Transport:
         max_connections: int = 64,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         max_head_bytes: int = MAX_HEAD_BYTES,
+        look_out: float = 0.0002,
     ) -> None:
         """Prepare; nothing is connected before the first request.
 
@@ -110,6 +114,8 @@ class Transport:
             max_connections: connections at a time; further requests wait.
             max_response_bytes: bytes of an answer's body.
             max_head_bytes: bytes of an answer's head.
+            look_out: seconds that the loop stays awake at most for an answer, if the one before
+                took less; 0 for not at all.
         """
         self._origin = origin
         self._tls = tls
@@ -119,6 +125,8 @@ class Transport:
         self._max_connections = max_connections
         self._max_response_bytes = max_response_bytes
         self._max_head_bytes = max_head_bytes
+        self._look_out_for = look_out
+        self._last_took = inf  # seconds, of the last answer
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []
         self._opening: dict[Exchange, _Attempt] = {}
@@ -261,6 +269,13 @@ class Transport:
         connection.send(exchange, now)
         if connection.deadline < self._alarm_at:
             self.watch(connection.deadline)
+        if self._last_took < self._look_out_for and len(self._connections) - len(self._idle) == 1:
+            self._look_out(exchange, now + self._look_out_for)
+
+    def _look_out(self, exchange: Exchange, until: float) -> None:
+        """Give the loop something to do while an answer is about to come."""
+        if not exchange.is_over and monotonic() < until:
+            asyncio.get_running_loop().call_soon(self._look_out, exchange, until)
 
     def _start_clock(self, exchange: Exchange, now: float) -> None:
         if exchange.timeout is not None and exchange.deadline == inf:
@@ -347,7 +362,9 @@ class Transport:
         if exchange is not None:
             self._begin(connection, exchange)
             return
-        connection.deadline = monotonic() + self._idle_timeout
+        now = monotonic()
+        self._last_took = now - connection.sent_at
+        connection.deadline = now + self._idle_timeout
         self._idle.append(connection)
         if connection.deadline < self._alarm_at:
             self.watch(connection.deadline)
