@@ -87,7 +87,12 @@ CREATE TABLE identity (name TEXT NOT NULL);
 INSERT INTO identity VALUES (lower(hex(randomblob(8))));
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+# Nothing was ever looked up in it.
+_VERSION_6 = "DROP INDEX dead_by_name"
+
+MIGRATIONS: tuple[str, ...] = (
+    _VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6,
+)  # fmt: skip
 """The step to each version from the one before; the first begins with nothing."""
 
 # SQLite's file format, 1.2: page size at 16, user version at 60, application id at 68.

@@ -269,7 +269,7 @@ class SqliteStore:
         synced: bool = True,
     ) -> None:
         """Make entries of functions DONE until then; see `Store.finish`."""
-        asked, rows = statements.id_list(ids), [Row(entry) for entry in puts]
+        rows = [Row(entry) for entry in puts]
 
         def finish(connection: sqlite3.Connection) -> None:
             if rows or removes:
@@ -282,7 +282,7 @@ class SqliteStore:
                     if journalled:
                         done = [Row(finished(entry, until)) for entry in journalled]
                         self._write(connection, done, ())
-                connection.execute(statements.FINISH, (until, asked))
+                statements.finish(connection, ids, until)
                 self._has_verdicts = True
 
         count = len(ids) + len(puts) + len(removes)
