@@ -37,6 +37,9 @@ COLUMNS = (
     "id, state, size, source, position, name, namespace, topic, key, ordered, due, reason, "
     "first, last, rest, head, data"
 )
+"""As they are written."""
+READ = COLUMNS.replace("size, ", "")
+"""What an entry is made of."""
 
 
 class _Rest(msgspec.Struct, frozen=True, array_like=True):
@@ -119,18 +122,23 @@ def _rest(entry: Entry) -> bytes | None:
     return None if rest == _NO_REST else _encoder.encode(rest)
 
 
-def entry_of(row: tuple[Value, ...], *, with_event: bool = True) -> Entry:
-    """The entry that a row of COLUMNS holds; what can't be decoded is left out, with `damage`."""
+def entry_of(row: tuple[Value, ...]) -> Entry:
+    """The entry that a row of READ holds; what can't be decoded is left out, with `damage`."""
     try:
-        found = _whole_entry_of(row) if with_event else None
+        found = _whole_entry_of(row)
     except Exception:
         found = None
-    return found or _entry_of(row, with_event=with_event)
+    return found or _entry_of(row, with_event=True)
+
+
+def bare_entry_of(row: tuple[Value, ...]) -> Entry:
+    """The same without its event."""
+    return _entry_of(row, with_event=False)
 
 
 def _whole_entry_of(row: tuple[Any, ...]) -> Entry | None:
     """The same, in a quarter of the time, where nothing is damaged; None for what is rare."""
-    (number, state, _, source, position, name, namespace, topic, key, ordered, due, reason,
+    (number, state, source, position, name, namespace, topic, key, ordered, due, reason,
      first, last, packed, head, data) = row  # fmt: skip
     rest = _NO_REST if packed is None else _decoder.decode(packed)
     event = plain_event(shared(topic), key, head, data)
@@ -166,7 +174,7 @@ def _function_of(name: bytes, namespace: bytes) -> FunctionName:
 
 
 def _entry_of(row: tuple[Value, ...], *, with_event: bool) -> Entry:
-    (number, state, _, source, position, name, namespace, topic, key, ordered, due, reason,
+    (number, state, source, position, name, namespace, topic, key, ordered, due, reason,
      first, last, packed, head, data) = row  # fmt: skip
     damage = list[str]()
     rest = _NO_REST

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from faas_connector.store import Entry, Query
 from faas_connector.stores.codec import text
-from faas_connector.stores.rows import COLUMNS, STATES, Row, entry_of
+from faas_connector.stores.rows import COLUMNS, READ, STATES, Row, bare_entry_of, entry_of
 
 _INSERT = (
     f"INSERT OR REPLACE INTO entries ({COLUMNS}) "  # noqa: S608 - constants
@@ -96,8 +96,8 @@ def each(
     connection: sqlite3.Connection, where: str, values: Sequence[object], *, bare: bool = False
 ) -> Iterator[Entry]:
     """The entries that a condition tells, one by one; `bare` without their events."""
-    rows = connection.execute(f"SELECT {COLUMNS} FROM entries WHERE {where}", values)  # noqa: S608 - constants
-    return (entry_of(row, with_event=not bare) for row in rows)
+    rows = connection.execute(f"SELECT {READ} FROM entries WHERE {where}", values)  # noqa: S608 - constants
+    return map(bare_entry_of if bare else entry_of, rows)
 
 
 def entries(
