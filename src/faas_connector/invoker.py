@@ -86,8 +86,8 @@ class Invoker:
         self._looked_up: dict[FunctionName, _Known] = {}
         self._looked_up_in: TopicMap | None = None
         self._awake: set[FunctionName] = set()
-        # Calls that have ended, and what came of them.
-        self._untold: list[tuple[Call, InvokerResponse]] = []
+        # Calls that have ended, what came of them, and whether that is a success.
+        self._untold: list[tuple[Call, InvokerResponse, bool]] = []
 
     def terms(self, function: FunctionName, mode: Invocation | None = None) -> Terms:
         """What holds for the calls of a function now; for those on one route, if that is given."""
@@ -305,7 +305,7 @@ class Invoker:
 
     def ended(self, call: Call, response: InvokerResponse) -> None:
         """This came of it; it is told with whatever else comes in this turn of the loop."""
-        self._untold.append((call, response))
+        self._untold.append((call, response, response.ok))
         if len(self._untold) == 1:
             self._loop.call_soon(self.tell)
 
@@ -314,16 +314,16 @@ class Invoker:
         untold, self._untold = self._untold, []
         told = 0
         try:
-            for call, response in untold:
+            for call, response, ok in untold:
                 told += 1
                 try:
-                    self._count(response, *call.counted)
+                    self._count(call, response, ok=ok)
                     self.subscribers.publish(response)
                 finally:
                     call.told(response)
         finally:
-            for call, response in untold[:told]:
-                if response.ok:
+            for call, _, ok in untold[:told]:
+                if ok:
                     self.limiter.leave(call.function)
                 else:
                     # What follows from it, a pause of the function too, is decided before others
@@ -333,14 +333,15 @@ class Invoker:
                 self._untold[:0] = untold[told:]
                 self._loop.call_soon(self.tell)
 
-    def _count(self, response: InvokerResponse, calls: CallCounts, mode: Invocation | None) -> None:
+    def _count(self, call: Call, response: InvokerResponse, *, ok: bool) -> None:
+        calls, mode = call.counted
         calls.duration.observe(response.duration)
-        if response.ok:  # what became of the others takes more to tell
+        if ok:  # what became of the others takes more to tell
             if mode is _SYNC:
                 calls.delivered += 1
             else:
                 calls.accepted += 1
-            self._awake.add(response.function)
+            self._awake.add(call.function)
 
 
 def _whole(head: str, event: Event) -> bytes:

@@ -74,10 +74,12 @@ class Limiter:
 
     def enter_now(self, function: FunctionName, concurrency: int) -> bool:
         """Whether you are let in, and must `leave`; who is not does not wait either."""
-        if self._free and self._has_room(function, concurrency):
-            self._let_in(function)
-            return True
-        return False
+        running = self._running.get(function, 0)
+        if not self._free or running >= concurrency:
+            return False
+        self._free -= 1
+        self._running[function] = running + 1
+        return True
 
     def _wait(self, function: FunctionName, concurrency: int, waiting: Waiting) -> None:
         known = self._queues.get(function)
@@ -127,10 +129,6 @@ class Limiter:
     def _has_room(self, function: FunctionName, concurrency: int) -> bool:
         return concurrency >= self._max or self._running.get(function, 0) < concurrency
 
-    def _let_in(self, function: FunctionName) -> None:
-        self._free -= 1
-        self._running[function] = self._running.get(function, 0) + 1
-
     def _line_up(self, function: FunctionName) -> None:
         """Give a function its turn, if calls of it wait and there is room for one."""
         concurrency, queue = self._queues.get(function, (0, ()))
@@ -145,8 +143,8 @@ class Limiter:
             concurrency, queue = self._queues[function]
             while queue and queue[0].done():
                 queue.popleft()
-            if queue and self._has_room(function, concurrency):  # not, if its limit was lowered
-                self._let_in(function)
+            # Not, if its limit was lowered.
+            if queue and self.enter_now(function, concurrency):
                 queue.popleft().set_result(None)
             if not queue:
                 del self._queues[function]

@@ -81,11 +81,12 @@ class Feed:
         left, split = list[Settled](), list[Split]()
         able = list[Entry]()
         for entry in found:
-            if why := self._obstacle(entry):
+            if entry.event is not None and entry.function is not None:
+                able.append(entry)
+            elif why := self._obstacle(entry):
                 left.append(Settled(entry, Fate.LEFT, why))
-                continue
-            able.append(entry)
-            if entry.function is None:
+            else:
+                able.append(entry)
                 split.append((entry, self._parts(entry)))
         parts = iter(await self._shelf.split(split) if split else ())
         for entry in able:
@@ -98,10 +99,8 @@ class Feed:
             await self._leave(left)
 
     def _obstacle(self, entry: Entry) -> str:
-        """Why an entry can't be replayed; empty where it can."""
-        event, function = entry.event, entry.function
-        if event is not None and function is not None:
-            return ""
+        """Why an entry without its event, or for all that match, can't be replayed; or empty."""
+        event = entry.event
         if event is None or entry.reason is Reason.UNREADABLE:
             why = entry.damage or entry.what
             return f"no event can be made of it{f': {why}' if why else ''}"

@@ -204,7 +204,7 @@ class Replay:
         assert event is not None  # noqa: S101  # the feed has seen to both
         assert function is not None  # noqa: S101
         self._free -= 1
-        letter = Letter(entry, function, event, call_id_of(entry, function))
+        letter = Letter(entry, function, event, entry.call_id or call_id_of(entry, function))
         call = self._caller.begin(letter, partial(self._hear, letter))
         if call is None:
             self._unusual.append(letter)
