@@ -75,22 +75,22 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     """The body."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One event for one function, or for all that match (`function` is None), and how it stands.
 
     Times are seconds since the epoch.
     """
 
-    id: int = 0
-    """Given by the store, rising in the order of writing; 0 for a new entry."""
     state: State
     source: str
     """The name of the source."""
+    event: Event | None
+    """None for a verdict, and for what can't be decoded (see `damage`)."""
+    id: int = 0
+    """Given by the store, rising in the order of writing; 0 for a new entry."""
     position: str | None = None
     """The broker's name of the event within the source."""
     function: FunctionName | None = None
-    event: Event | None
-    """None for a verdict, and for what can't be decoded (see `damage`)."""
     ordered: bool = False
     """Whether it waits for earlier entries of the same function (or of none) and key."""
     call_id: str = ""
