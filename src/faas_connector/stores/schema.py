@@ -120,7 +120,7 @@ def create(path: Path) -> None:
     os.close(descriptor)
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
         # Larger than the usual 4096: fewer pages per group of events.
-        connection.execute("PRAGMA page_size = 16384")
+        connection.execute("PRAGMA page_size = 8192")
         _migrate(connection, 0)
         connection.execute("PRAGMA journal_mode = WAL")
     new.replace(path)
