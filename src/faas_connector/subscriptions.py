@@ -141,7 +141,7 @@ class _Subscription:
         self._failed_only = failed_only
         self._most_items = limits.subscriber_items
         self._most_bytes = limits.subscriber_bytes
-        self._queue: deque[InvokerResponse] = deque()
+        self._queue: deque[tuple[InvokerResponse, int]] = deque()  # and its size
         # Both count what the subscriber has in hand, too.
         self._items = 0
         self._bytes = 0
@@ -171,9 +171,10 @@ class _Subscription:
         if not self._queue:
             self.idle.clear()
             self._filled.set()
-        self._queue.append(response)
+        size = len(response.event.data) + len(response.body)
+        self._queue.append((response, size))
         self._items += 1
-        self._bytes += _size(response)
+        self._bytes += size
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"subscriber {self.name}")
 
@@ -197,21 +198,21 @@ class _Subscription:
     async def _tell_on_loop(self) -> None:
         subscriber = cast("Callable[[InvokerResponse], Awaitable[None]]", self._subscriber)
         while self._queue:
-            response = self._queue.popleft()
+            response, size = self._queue.popleft()
             try:
                 await subscriber(response)
             except Exception:
                 self._log_failure()
-            self._release(1, _size(response))
+            self._release(1, size)
 
     async def _tell_in(self, thread: _SubscriberThread) -> None:
         batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
-        for unfinished in await thread.tell(batch):
+        for unfinished in await thread.tell([response for response, _ in batch]):
             try:
                 await unfinished
             except Exception:
                 self._log_failure()
-        self._release(len(batch), sum(map(_size, batch)))
+        self._release(len(batch), sum(size for _, size in batch))
 
     def _log_failure(self) -> None:
         _log.exception("subscriber %s failed", self.name)
@@ -335,7 +336,3 @@ def _is_async(subscriber: ResponseSubscriber) -> bool:
     return inspect.iscoroutinefunction(subscriber) or inspect.iscoroutinefunction(
         getattr(subscriber, "__call__", None)  # noqa: B004
     )
-
-
-def _size(response: InvokerResponse) -> int:
-    return len(response.event.data) + len(response.body)

@@ -56,6 +56,7 @@ _PLAIN_HEAD = re.compile(
     + rb"[Cc](?i:ontent-length):[ \t]*+([0-9]{1,15})[ \t]*+\r\n"
     + _OTHER_FIELDS + rb")\r\n"
 )  # fmt: skip
+_STATUS = {b"%d" % status: status for status in range(200, 600)}
 # Whatever length they announce (RFC 9112, 6.3).
 _WITHOUT_BODY = (b"204", b"304")
 # Control characters other than tab are refused in what a client sends; peers differ over them.
@@ -106,20 +107,26 @@ class ResponseParser:
         self._max_head = max_head_bytes
         self._max_body = max_body_bytes
         self._buffer = bytearray()
+        self._forget()
         self.start()
 
     def start(self, *, head_only: bool = False) -> None:
         """Get ready for an answer; `head_only` when the request's method is HEAD."""
         self._head_only = head_only
+        self.begun = False
+        """Whether a byte of the answer has come."""
+        self.keep_alive = False
+        """Whether the connection may carry another request, once the answer is complete."""
+        if self._status:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Know no answer any more that didn't come all at once."""
         self._room = self._max_head  # for all heads of this answer, 1xx included
         self._seen = 0  # how much of an incomplete head was searched
         self._status = 0
         self._headers: Headers = _NO_HEADERS
         self._body: Body | None = None
-        self.begun = False
-        """Whether a byte of the answer has come."""
-        self.keep_alive = False
-        """Whether the connection may carry another request, once the answer is complete."""
 
     def feed(self, data: bytes) -> RawResponse | None:
         """Take bytes off the connection; the answer once it is complete.
@@ -150,7 +157,7 @@ class ResponseParser:
         if not is_whole or code in _WITHOUT_BODY:
             return None
         self.keep_alive = True
-        return RawResponse(int(code), ReceivedHeaders(fields), data[end:])
+        return RawResponse(_STATUS[code], ReceivedHeaders(fields), data[end:])
 
     def eof(self) -> RawResponse | None:
         """The peer has hung up: the answer, if it ends in this way; None if it is cut short."""
