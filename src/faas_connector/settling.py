@@ -131,10 +131,9 @@ class Settler:
             line.is_acking = False
 
     def _ack_nowait(self, covered: list[Tracked]) -> bool:
-        handle = covered[-1].delivery
-        is_acked = handle.ack_nowait()
+        is_acked = covered[-1].delivery.ack_nowait()
         if is_acked:
-            self._acked(covered, handle)
+            self._acked(covered)
         return is_acked
 
     async def ack(self, covered: list[Tracked]) -> None:
@@ -151,15 +150,15 @@ class Settler:
             if _is_held_by(handle, last):
                 await self._come_again(covered)
         else:
-            self._acked(covered, handle)
+            self._acked(covered, is_settled=_is_held_by(handle, last))
 
-    def _acked(self, covered: list[Tracked], handle: Delivery) -> None:
+    def _acked(self, covered: list[Tracked], *, is_settled: bool = True) -> None:
         self.acked += len(covered)
         if self._finished:
             for each in covered:
                 if each.key is not None:
                     self._finished.pop(each.key, None)
-        if _is_held_by(handle, covered[-1]):
+        if is_settled:
             for each in covered:
                 each.is_told = True
                 self._release(each)
