@@ -155,13 +155,11 @@ MUTANTS = (
     ),
     Mutant(
         "max_in_flight is ignored", "limiter.py",
-        "if self._free and self._has_room(function, concurrency):",
-        "if self._has_room(function, concurrency):",
+        "if not self._free or running >= concurrency:", "if running >= concurrency:",
     ),
     Mutant(
         "a function's concurrency is ignored", "limiter.py",
-        "return concurrency >= self._max or self._running.get(function, 0) < concurrency",
-        "return True",
+        "if not self._free or running >= concurrency:", "if not self._free:",
     ),
     Mutant(
         "max_unsettled is ignored", "supervisor.py",

@@ -141,7 +141,7 @@ class Controller:
             ConfigError: an argument can't work; nothing was called.
             ConnectorError: the controller is not running.
         """
-        live = self._running()
+        live = self._live or self._running()
         event = event_of(topic, data, headers, content_type)
         options = _options(invocation, callback_url, timeout)
         functions = live.builder.map.match(topic)

@@ -143,7 +143,7 @@ class Invoker:
             ConfigError: the event can't be sent; nothing was called.
         """
         known = self._know(function)
-        head = self._head(function, event, options, known)
+        head = self.planner.head(function, event, _on_route(options, known))
         return self._call_once(function, event, options, known.terms, head)
 
     async def call_each(
@@ -156,7 +156,7 @@ class Invoker:
         """
         each_known = [self._know(function) for function in functions]
         heads = [
-            self._head(function, event, options, each)
+            self.planner.head(function, event, _on_route(options, each))
             for function, each in zip(functions, each_known, strict=True)
         ]
         async with asyncio.TaskGroup() as group:
@@ -169,29 +169,18 @@ class Invoker:
             ]
         return [task.result() for task in tasks]
 
-    def _head(
-        self, function: FunctionName, event: Event, options: CallOptions, known: _Known
-    ) -> str:
-        if options.invocation is None:
-            if options.callback_url is None:
-                options = known.route.options
-            else:
-                options = msgspec.structs.replace(options, invocation=known.terms.mode)
-        return self.planner.head(function, event, options)
-
     async def _call_once(
         self, function: FunctionName, event: Event, options: CallOptions, terms: Terms, head: str
     ) -> InvokerResponse:
         call_id = next(self._call_ids)
         timeout = terms.timeout if options.timeout is None else options.timeout
-        head += f"X-Call-Id: {call_id}\r\n"
         begun = time.perf_counter()
-        waiting = self.limiter.enter(function, terms.concurrency)
-        if waiting is not None:
+        if not self.limiter.enter_now(function, terms.concurrency):
+            waiting = self.limiter.wait(function, terms.concurrency)
             await self.wait_for_turn(function, waiting)
         exchange = Awaited(
             self._loop.create_future(),
-            head=_whole(head, event), body=event.data, timeout=timeout,
+            head=_whole(head, f"X-Call-Id: {call_id}\r\n", event), body=event.data, timeout=timeout,
         )  # fmt: skip
         try:
             self._client.calls.send(exchange)
@@ -286,12 +275,12 @@ class Invoker:
         known = self._know(function)
         route = known.route if mode is None else known.routes[mode]
         head = self.planner.head(function, event, route.options)
-        head += _delivery_fields(event, call_id, number, replay=replay)
+        fields = _delivery_fields(event, call_id, number, replay=replay)
         cold = function not in self._awake or (known.contract is not None and known.contract.asleep)
         timeout = route.terms.cold_start_timeout if cold else route.terms.timeout
         call = Call(
             self, function, event, call_id, route.counted, told, source, number,
-            head=_whole(head, event), body=event.data, timeout=timeout,
+            head=_whole(head, fields, event), body=event.data, timeout=timeout,
         )  # fmt: skip
         self._client.calls.send(call)
         return call
@@ -344,8 +333,17 @@ class Invoker:
             self._awake.add(call.function)
 
 
-def _whole(head: str, event: Event) -> bytes:
-    return f"{head}Content-Length: {len(event.data)}\r\n\r\n".encode("latin-1")
+def _on_route(options: CallOptions, known: _Known) -> CallOptions:
+    """Options that say the route: what the function's terms say, if nothing else is asked for."""
+    if options.invocation is not None:
+        return options
+    if options.callback_url is None:
+        return known.route.options
+    return msgspec.structs.replace(options, invocation=known.terms.mode)
+
+
+def _whole(head: str, fields: str, event: Event) -> bytes:
+    return f"{head}{fields}Content-Length: {len(event.data)}\r\n\r\n".encode("latin-1")
 
 
 def _delivery_fields(event: Event, call_id: str, number: int, *, replay: bool) -> str:

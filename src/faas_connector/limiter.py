@@ -61,6 +61,10 @@ class Limiter:
         """
         if self.enter_now(function, concurrency):
             return None
+        return self.wait(function, concurrency)
+
+    def wait(self, function: FunctionName, concurrency: int) -> asyncio.Future[None]:
+        """The same for who was not let in by `enter_now`."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wait(function, concurrency, waiting)
         return waiting

@@ -138,7 +138,7 @@ def _is_plain(value: object) -> bool:
         isinstance(value, str)
         and value.isascii()
         and value.isprintable()
-        and value[:1] != " " != value[-1:]
+        and value.strip() == value
     )
 
 

@@ -83,19 +83,20 @@ class Connection(asyncio.Protocol):
         "_owner",
         "_parser",
         "_paused",
-        "_peek",
         "_read_timeout",
         "_transport",
         "_unsent",
         "closed",
         "deadline",
         "exchange",
+        "peek",
         "sent_at",
         "used",
     )
 
     _transport: asyncio.Transport
-    _peek: Callable[[], int]
+    peek: Callable[[], int]
+    """Tells whether anything has come that the loop hasn't told yet, a hang-up included; 0: no."""
 
     def __init__(
         self, owner: Owner, origin: Origin, parser: ResponseParser, read_timeout: float | None
@@ -121,7 +122,7 @@ class Connection(asyncio.Protocol):
         if hasattr(transport, "max_size"):
             # asyncio makes room for 256 KiB at each read, which costs more than all the rest.
             cast("Any", transport).max_size = _READ
-        self._peek = peek(transport.get_extra_info("socket").fileno())
+        self.peek = peek(transport.get_extra_info("socket").fileno())
 
     def send(self, exchange: Exchange, now: float) -> None:
         """Begin an exchange."""
@@ -205,10 +206,6 @@ class Connection(asyncio.Protocol):
         if self._read_timeout is None:
             return self.deadline
         return min(self.deadline, self._heard_at + self._read_timeout)
-
-    def quiet(self) -> bool:
-        """Whether nothing has come that the loop hasn't told yet, a hang-up included."""
-        return not self._peek()
 
     def abandon(self) -> Exchange | None:
         """Close it; what it carried is no longer its business."""

@@ -139,25 +139,18 @@ class ResponseParser:
         """
         if not self.begun:
             self.begun = True
-            if (answer := self._all_at_once(data)) is not None:
-                return answer
+            match = None if self._head_only else _PLAIN_HEAD.match(data)
+            if match is not None:
+                code, fields, length = match.groups()
+                end = match.end()
+                is_whole = int(length) == len(data) - end <= self._max_body and end <= self._room
+                if is_whole and code not in _WITHOUT_BODY:
+                    self.keep_alive = True
+                    return RawResponse(_STATUS[code], ReceivedHeaders(fields), data[end:])
         self._buffer += data
         if self._body is None and not self._read_heads():
             return None
         return self._read_body()
-
-    def _all_at_once(self, data: bytes) -> RawResponse | None:
-        """The answer where it is a plain one, and all of it and nothing else has come."""
-        match = None if self._head_only else _PLAIN_HEAD.match(data)
-        if match is None:
-            return None
-        code, fields, length = match.groups()
-        end = match.end()
-        is_whole = int(length) == len(data) - end <= self._max_body and end <= self._room
-        if not is_whole or code in _WITHOUT_BODY:
-            return None
-        self.keep_alive = True
-        return RawResponse(_STATUS[code], ReceivedHeaders(fields), data[end:])
 
     def eof(self) -> RawResponse | None:
         """The peer has hung up: the answer, if it ends in this way; None if it is cut short."""

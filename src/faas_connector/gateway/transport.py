@@ -257,7 +257,7 @@ class Transport:
     def _take_idle(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if not connection.closed and connection.quiet():
+            if not connection.closed and not connection.peek():
                 return connection
             connection.close()
         return None

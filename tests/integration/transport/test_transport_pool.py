@@ -515,12 +515,13 @@ async def test_what_came_before_the_request_is_no_answer_to_it(clients, post, un
     assert not thread.is_alive()
 
 
-async def test_a_connection_that_is_not_quiet_gives_its_place_up(peers, clients, post, monkeypatch):
+async def test_a_connection_on_which_something_has_come_gives_its_place_up(peers, clients, post):
     """Whatever came: of TLS it may be nothing that the loop would tell."""
     peer = await peers(echo)
     transport = clients(peer, max_connections=1)
     await post(transport)
-    monkeypatch.setattr(Connection, "quiet", lambda _: False)
+    [connection] = transport._connections
+    connection.peek = lambda: 1
     assert (await post(transport, b"1")).body == b"1"
     assert peer.accepted == 2
 
