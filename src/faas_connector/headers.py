@@ -79,7 +79,9 @@ def is_token(name: str) -> bool:
 
 def is_text(value: str) -> bool:
     """Whether `value` may be a field value as it is (visible ASCII, no CR, LF or NUL)."""
-    return _TEXT.fullmatch(value) is not None
+    # The first three tell it of nearly all, in half the time.
+    is_plain = value.isascii() and value.isprintable() and value.strip() == value
+    return is_plain or _TEXT.fullmatch(value) is not None
 
 
 def encode_field(name: str, value: str) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,7 @@ from faas_connector.contract import FunctionContract
 from faas_connector.event import Event
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.gateway.transport import Awaited
-from faas_connector.headers import encode_field
+from faas_connector.headers import encode_field, is_text
 from faas_connector.limiter import Limiter
 from faas_connector.metrics import CallBook, CallCounts
 from faas_connector.names import FunctionName, Invocation
@@ -352,8 +352,11 @@ def _delivery_fields(event: Event, call_id: str, number: int, *, replay: bool) -
         f"X-Call-Id: {call_id}\r\nX-Idempotency-Key: {call_id}\r\nX-Event-Attempt: {number}\r\n"
     )
     if event.id is not None:
-        for name, value in encode_field("X-Event-Id", event.id):
-            fields += f"{name}: {value}\r\n"
+        if is_text(event.id):
+            fields += f"X-Event-Id: {event.id}\r\n"
+        else:
+            for name, value in encode_field("X-Event-Id", event.id):
+                fields += f"{name}: {value}\r\n"
     if event.time is not None:
         fields += f"X-Event-Time: {event.time.isoformat()}\r\n"
     if replay:

@@ -120,26 +120,16 @@ class _Head(msgspec.Struct):
         head = self.fixed
         if self.has_topic:
             if event.topic != self.topic:
-                if not _is_plain(event.topic):
+                if not is_text(event.topic):
                     return None
                 self.topic, self.begin = event.topic, f"{head}X-Topic: {event.topic}\r\n"
             head = self.begin
         for name in self.names:
-            value = event.headers[name]
-            if not _is_plain(value):
+            value: object = event.headers[name]
+            if not (isinstance(value, str) and is_text(value)):
                 return None
             head += f"{name}: {value}\r\n"
         return head
-
-
-def _is_plain(value: object) -> bool:
-    """Whether `value` is header text that has no tab; told faster than by `is_text`."""
-    return (
-        isinstance(value, str)
-        and value.isascii()
-        and value.isprintable()
-        and value.strip() == value
-    )
 
 
 _PLACEHOLDER = "-"
@@ -268,9 +258,10 @@ def from_outside(event: Event, connector: str = "") -> Event:
     headers = event.headers
     names = tuple(headers)
     passing = _passing(names)
-    if len(passing) == len(names) and not connector:
+    passes = len(passing) == len(names)
+    if passes and not connector:
         return event
-    kept = {name: headers[name] for name in passing}
+    kept = dict(headers) if passes else {name: headers[name] for name in passing}
     if connector:
         kept["X-Connector"] = connector
     return Event(event.topic, event.data, kept, event.content_type, event.id, event.key, event.time)

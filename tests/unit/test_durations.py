@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from faas_connector.durations import format_duration, parse_duration
@@ -40,6 +40,7 @@ def fraction(number: str) -> Fraction:
 @example([("1.", "s"), (".5", "s")])
 def test_every_spelling_of_go_is_understood(parts):
     expected = sum(fraction(number) * NANOSECONDS[unit] for number, unit in parts) / 10**9
+    assume(expected * 10**9 < 2**63)  # Go reads none that are longer
     text = "".join(number + unit for number, unit in parts)
     assert parse_duration(text) == pytest.approx(float(expected), rel=1e-12, abs=1e-15)
     assert parse_duration(f" +{text}\n") == parse_duration(text)

@@ -76,6 +76,7 @@ def _encoded(found: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
             field, mark = encode_field(name, text)
             encoded.update((field, mark))
             marks.add(mark[0].lower())
-    if marks:  # what its publisher called so says nothing of our encoding
-        plain = {name: value for name, value in plain.items() if name.lower() not in marks}
-    return plain | encoded
+    if not marks:
+        return plain
+    # What its publisher called so says nothing of our encoding.
+    return {name: value for name, value in plain.items() if name.lower() not in marks} | encoded
