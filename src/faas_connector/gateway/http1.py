@@ -117,7 +117,7 @@ class ResponseParser:
         """Whether a byte of the answer has come."""
         self.keep_alive = False
         """Whether the connection may carry another request, once the answer is complete."""
-        if self._status:
+        if self._status:  # of an answer that came bit by bit
             self._forget()
 
     def _forget(self) -> None:

@@ -114,8 +114,8 @@ class Transport:
             max_connections: connections at a time; further requests wait.
             max_response_bytes: bytes of an answer's body.
             max_head_bytes: bytes of an answer's head.
-            look_out: seconds that the loop stays awake at most for an answer, if the one before
-                took less; 0 for not at all.
+            look_out: seconds that the loop stays awake at most for an answer, if the last one that
+                left a connection free took less; 0 for not at all.
         """
         self._origin = origin
         self._tls = tls
@@ -269,8 +269,11 @@ class Transport:
         connection.send(exchange, now)
         if connection.deadline < self._alarm_at:
             self.watch(connection.deadline)
-        if self._last_took < self._look_out_for and len(self._connections) - len(self._idle) == 1:
+        if self._last_took < self._look_out_for and self._has_one_in_flight():
             self._look_out(exchange, now + self._look_out_for)
+
+    def _has_one_in_flight(self) -> bool:
+        return len(self._connections) + len(self._opening) - len(self._idle) == 1
 
     def _look_out(self, exchange: Exchange, until: float) -> None:
         """Give the loop something to do while an answer is about to come."""

@@ -128,7 +128,7 @@ def test_after_an_answer_that_came_soon_the_loop_stays_awake_for_the_next(server
 
 def test_it_falls_asleep_for_one_that_takes_longer_and_for_the_one_after_that(server, watched, run):
     async def main():
-        async with Transport(server.origin, look_out=0.5) as transport:
+        async with Transport(server.origin, look_out=2.0) as transport:
             await transport.request(_AT_ONCE)
             watched.patience.clear()
             server.let_go(lambda: watched.fell_asleep)
@@ -148,6 +148,8 @@ def test_it_falls_asleep_where_another_is_in_flight(server, watched, run):
         async with Transport(server.origin, look_out=_PATIENCE) as transport:
             first = asyncio.create_task(transport.request(_HELD))
             await transport.request(_AT_ONCE)
+            while transport._opening:
+                await asyncio.sleep(0.001)
             assert transport.in_flight == 1
             watched.patience.clear()
             server.let_go(lambda: watched.awake >= _MANY or watched.fell_asleep)
@@ -168,5 +170,44 @@ def test_it_never_stays_awake_where_it_is_not_to_look_out(server, watched, run):
             server.let_go(lambda: watched.awake >= _MANY or watched.fell_asleep)
             await transport.request(_HELD)
             assert watched.awake < _MANY
+
+    run(main())
+
+
+def test_it_falls_asleep_where_another_is_being_connected(server, watched, run, monkeypatch):
+    async def main():
+        async with Transport(server.origin, look_out=_PATIENCE) as transport:
+            await transport.request(_AT_ONCE)
+            monkeypatch.setattr(asyncio.SelectorEventLoop, "create_connection", _for_ever)
+            second = asyncio.create_task(transport.request(_AT_ONCE))
+            connecting = asyncio.create_task(transport.request(_AT_ONCE))
+            await second
+            watched.patience.clear()
+            server.let_go(lambda: watched.awake >= _MANY or watched.fell_asleep)
+            await transport.request(_HELD)
+            assert watched.awake < _MANY
+            connecting.cancel()
+            await asyncio.wait([connecting])
+
+    run(main())
+
+
+async def _for_ever(*_args, **_options):
+    await asyncio.Event().wait()
+
+
+def test_it_falls_asleep_once_nobody_waits_for_the_answer(server, watched, run):
+    async def main():
+        async with Transport(server.origin, look_out=_PATIENCE) as transport:
+            await transport.request(_AT_ONCE)
+            held = asyncio.create_task(transport.request(_HELD))
+            await asyncio.sleep(0.01)
+            held.cancel()
+            await asyncio.wait([held])
+            watched.patience.clear()
+            await asyncio.sleep(0.01)
+            assert watched.fell_asleep
+            assert watched.awake < _MANY
+            server.held.release()
 
     run(main())
