@@ -64,7 +64,7 @@ class Limiter:
         return self.wait(function, concurrency)
 
     def wait(self, function: FunctionName, concurrency: int) -> asyncio.Future[None]:
-        """The same for who was not let in by `enter_now`."""
+        """Wait to be let in, right after `enter_now` has said no; as `enter` otherwise."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wait(function, concurrency, waiting)
         return waiting

@@ -189,7 +189,7 @@ class Planner:
 
     def _make_head(self, plan: CallPlan) -> str:
         fields = (("Host", self._client.origin.host_header), *plan.fields)
-        # The blank line that ends a head comes after the fields which `_call` adds.
+        # The blank line that ends a head comes after the fields that each call adds.
         return request_head("POST", plan.target, fields)[:-2].decode("latin-1")
 
 
@@ -214,7 +214,8 @@ def event_of(
         raise TypeError(
             f"data must be bytes or str, got {type(data).__name__}; for example b'' for no body"
         )
-    if content_type is not None and not (content_type and is_text(content_type)):
+    given: object = content_type
+    if given is not None and not (isinstance(given, str) and given and is_text(given)):
         raise ConfigError(
             f"content_type must be text that a header may hold, got {content_type!r}; "
             "for example 'application/json'"

@@ -192,7 +192,7 @@ def test_what_is_no_body_is_refused(data):
         event_of("orders", data, None, None)
 
 
-@pytest.mark.parametrize("content_type", ["", "a\r\nb", "grüße"])
+@pytest.mark.parametrize("content_type", ["", "a\r\nb", "grüße", 5, b"text/plain"])
 def test_a_bad_content_type_is_refused(content_type):
     with pytest.raises(ConfigError, match="content_type must be text that a header may hold"):
         event_of("orders", b"", None, content_type)

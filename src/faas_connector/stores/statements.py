@@ -40,7 +40,7 @@ def id_list(ids: Iterable[int]) -> str:
 
 
 def _among(ids: Sequence[int]) -> tuple[str, tuple[int, int] | tuple[str]]:
-    """The condition that an id is among these, and what stands for its marks.
+    """The condition that an id is among these (at least one), and what stands for its marks.
 
     A range, where they are one, takes SQLite a third less.
     """
