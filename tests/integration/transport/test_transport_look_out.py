@@ -148,7 +148,7 @@ def test_it_falls_asleep_where_another_is_in_flight(server, watched, run):
         async with Transport(server.origin, look_out=_PATIENCE) as transport:
             first = asyncio.create_task(transport.request(_HELD))
             await transport.request(_AT_ONCE)
-            while transport._opening:
+            while transport._opening:  # noqa: ASYNC110 - nothing tells it
                 await asyncio.sleep(0.001)
             assert transport.in_flight == 1
             watched.patience.clear()
