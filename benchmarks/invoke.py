@@ -104,7 +104,7 @@ def _clients(plan: Plan, gateway: Gateway, scenario: Scenario) -> dict[str, Call
     if plan.go:
         clients[GO] = partial(go_program, plan.go, *load, ca=ca)
     if scenario == _MAIN:
-        count = round(20_000 * plan.seconds)
+        count = max(20_000, round(20_000 * plan.seconds))  # so that few scrapes are as usual
         clients[ENGINE] = partial(
             python, "engine", "run-with-everything", "--url", url, "--topic", topic,
             "--count", count, "--body", _BODY,
