@@ -175,8 +175,8 @@ class Invoker:
         call_id = next(self._call_ids)
         timeout = terms.timeout if options.timeout is None else options.timeout
         begun = time.perf_counter()
-        if not self.limiter.enter_now(function, terms.concurrency):
-            waiting = self.limiter.wait(function, terms.concurrency)
+        waiting = self.limiter.enter(function, terms.concurrency)
+        if waiting is not None:
             await self.wait_for_turn(function, waiting)
         exchange = Awaited(
             self._loop.create_future(),

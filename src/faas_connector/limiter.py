@@ -61,10 +61,6 @@ class Limiter:
         """
         if self.enter_now(function, concurrency):
             return None
-        return self.wait(function, concurrency)
-
-    def wait(self, function: FunctionName, concurrency: int) -> asyncio.Future[None]:
-        """Wait to be let in, right after `enter_now` has said no; as `enter` otherwise."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wait(function, concurrency, waiting)
         return waiting

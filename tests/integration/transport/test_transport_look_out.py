@@ -200,8 +200,10 @@ def test_it_falls_asleep_once_nobody_waits_for_the_answer(server, watched, run):
     async def main():
         async with Transport(server.origin, look_out=_PATIENCE) as transport:
             await transport.request(_AT_ONCE)
+            watched.patience.clear()
             held = asyncio.create_task(transport.request(_HELD))
-            await asyncio.sleep(0.01)
+            while watched.awake < _MANY:  # noqa: ASYNC110 - nothing tells it
+                await asyncio.sleep(0.001)
             held.cancel()
             await asyncio.wait([held])
             watched.patience.clear()
