@@ -14,6 +14,7 @@ from itertools import chain
 
 from faas_connector.store import Entry
 from faas_connector.stores.records import decode_entries, encode_entries
+from faas_connector.stores.statements import IDS
 
 LEAST = 4
 """Entries for which a pack is worth while."""
@@ -23,10 +24,9 @@ _MOST = 63
 _SPAN = 64
 
 _TOGETHER = (8, 1)
-_IDS = "(SELECT value FROM json_each(?))"
 _LAST_ID = "SELECT seq FROM sqlite_sequence WHERE name = 'entries'"
 _SET_LAST_ID = "UPDATE sqlite_sequence SET seq = ? WHERE name = 'entries'"
-_LEFT = f"SELECT id, left, count, size FROM packs WHERE id IN {_IDS}"  # noqa: S608 - constants
+_LEFT = f"SELECT id, left, count, size FROM packs WHERE id IN {IDS}"  # noqa: S608 - constants
 _UNPACK = """
     INSERT INTO entries (id, source, head, data)
     SELECT ?, '', x'', records FROM packs JOIN packed USING (id) WHERE id = ? AND (left >> ?) & 1
@@ -94,7 +94,7 @@ def remove(connection: sqlite3.Connection, ids: Collection[int]) -> tuple[int, l
         connection.executemany(_SET_LEFT, changed)
     if gone:
         for table in ("packs", "packed"):
-            connection.execute(f"DELETE FROM {table} WHERE id IN {_IDS}", (json.dumps(gone),))  # noqa: S608 - constants
+            connection.execute(f"DELETE FROM {table} WHERE id IN {IDS}", (json.dumps(gone),))  # noqa: S608 - constants
     return freed, [
         number for number in ids if not found.get(_pack_of(number), 0) >> number % _SPAN & 1
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -54,9 +53,10 @@ def journal_size(connection: sqlite3.Connection, ids: Sequence[int]) -> int:
     """Bytes that the journal entries among them count."""
     if not ids:
         return 0
+    where, values = _among(ids)
     found: tuple[int] = connection.execute(
-        f"SELECT coalesce(sum(size), 0) FROM entries WHERE state = 0 AND id IN {IDS}",  # noqa: S608 - constants
-        (json.dumps(ids),),
+        f"SELECT coalesce(sum(size), 0) FROM entries WHERE state = 0 AND {where}",  # noqa: S608 - constants
+        values,
     ).fetchone()
     return found[0]
 
@@ -118,7 +118,7 @@ def condition(query: Query) -> tuple[str, list[object]]:
         ("reason = ?", query.reason and query.reason.value),
         ("last >= ?", query.since),
         ("last < ?", query.until),
-        (f"id IN {IDS}", None if query.ids is None else json.dumps(query.ids)),
+        (f"id IN {IDS}", None if query.ids is None else id_list(query.ids)),
     ]
     everything: list[object] = list(values)
     for written, value in given:
