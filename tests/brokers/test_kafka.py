@@ -14,6 +14,7 @@ from faas_connector import Controller, ControllerConfig, Timeouts
 from faas_connector.errors import ConfigError, SourceError
 from faas_connector.settings.sources import load_source
 from faas_connector.sources.kafka import KafkaSource
+from faas_connector.sources.kafka.client import commit
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import opened
@@ -406,6 +407,34 @@ async def test_a_call_longer_than_the_timeouts_is_not_repeated(kafka, topic):
         await gateway.wait_received(1, within=60)
     assert len(gateway.received) == 1
     assert (await kafka.committed(topic))[topic, 0] == 1
+
+
+async def test_an_acknowledgement_waits_for_no_later_one(kafka, topic, monkeypatch):
+    """Offsets that come while others are committed go together, after these."""
+    begun, gates = [], [asyncio.Event(), asyncio.Event()]
+
+    async def gated(consumer, offsets):
+        begun.append(sorted(tp.partition for tp in offsets))
+        await gates[len(begun) - 1].wait()
+        await commit(consumer, offsets)
+
+    monkeypatch.setattr("faas_connector.sources.kafka.partitions.commit", gated)
+    await kafka.create(f"{topic}-wide", partitions=3)
+    for partition in range(3):
+        await send(kafka, f"{topic}-wide", b"1", partition=partition)
+    async with reading(source_of(kafka, f"{topic}-wide"), f"{topic}-wide") as found:
+        first, *later = sorted(await found.take(3), key=lambda each: each.partition)
+        acking = asyncio.create_task(first.ack())
+        await eventually(lambda: begun == [[0]])
+        waiting = [asyncio.create_task(each.ack()) for each in later]
+        await eventually(lambda: all(each.lane.done == 1 for each in later))
+        gates[0].set()
+        await acking
+        await eventually(lambda: begun == [[0], [1, 2]])
+        assert not any(each.done() for each in waiting)
+        gates[1].set()
+        await asyncio.gather(*waiting)
+    assert set((await kafka.committed(f"{topic}-wide")).values()) == {1}
 
 
 async def test_a_topic_that_is_deleted_stops_no_other(kafka, topic, caplog):

@@ -72,7 +72,7 @@ class Partitions:
         self._kafka, self._consumer = kafka, consumer
         self._inbox, self._session = inbox, session
         self._settled = asyncio.Event()  # something was committed, or will never be
-        self._committing = asyncio.Lock()
+        self._is_committing = False
 
     # Settling
 
@@ -83,44 +83,53 @@ class Partitions:
             SourceError: the partition isn't ours any more, or its broker doesn't take it.
         """
         lane.done = offset
-        async with self._committing:
+        while lane.committed < offset:
             if lane.is_lost:
                 raise self._failed(f"{lane.name} is no longer ours, or its log began anew")
-            if lane.committed == offset:
-                return
-            wait = self._kafka.session_timeout
-            try:
-                async with asyncio.timeout(wait):
-                    await self._commit_all()
-            except (KafkaError, TimeoutError) as error:
-                why = reason_of(error)
-                if isinstance(error, TimeoutError):
-                    why = f"not within {wait} s; is the broker up?"
-                failure = self._failed(f"could not commit {lane.name}: {why}")
-                self.lose()
-                if not isinstance(error, RebalancedError):
-                    self._inbox.fail(failure)
-                raise failure from error
-        self._settled.set()
+            if self._is_committing:
+                await self._settled_more()
+            else:
+                await self._commit_for(lane)
 
-    async def _commit_all(self) -> None:
-        while due := [each for each in self.lanes.values() if each.done != each.committed]:
-            offsets = {each.tp: each.done for each in due}
-            committing = asyncio.create_task(commit(self._consumer, offsets), name="commit")
-            try:
-                while not (await asyncio.wait([committing], timeout=_DOUBT))[0]:
-                    # The library tries for ever what can't be: of a topic that was deleted
-                    # nothing comes again, and so nothing is to be committed.
-                    if deleted := await self._deleted(due):
-                        due = deleted
-                        break
-                else:
-                    committing.result()
-            finally:
+    async def _commit_for(self, lane: Lane) -> None:
+        """Commit what is due."""
+        wait = self._kafka.session_timeout
+        self._is_committing = True
+        try:
+            async with asyncio.timeout(wait):
+                await self._commit_due()
+        except (KafkaError, TimeoutError) as error:
+            why = reason_of(error)
+            if isinstance(error, TimeoutError):
+                why = f"not within {wait} s; is the broker up?"
+            failure = self._failed(f"could not commit {lane.name}: {why}")
+            self.lose()
+            if not isinstance(error, RebalancedError):
+                self._inbox.fail(failure)
+            raise failure from error
+        finally:
+            self._is_committing = False
+            self._settled.set()
+
+    async def _commit_due(self) -> None:
+        due = [each for each in self.lanes.values() if each.done != each.committed]
+        offsets = {each.tp: each.done for each in due}
+        committing = asyncio.create_task(commit(self._consumer, offsets), name="commit")
+        try:
+            while not (await asyncio.wait([committing], timeout=_DOUBT))[0]:
+                # The library tries for ever what can't be: of a topic that was deleted
+                # nothing comes again, and so nothing is to be committed.
+                if deleted := await self._deleted(due):
+                    due = deleted
+                    break
+            else:
+                committing.result()
+        finally:
+            if not committing.done():
                 committing.cancel()
                 await asyncio.gather(committing, return_exceptions=True)
-            for each in due:
-                each.committed = offsets[each.tp]
+        for each in due:
+            each.committed = offsets[each.tp]
 
     async def _deleted(self, lanes: Collection[Lane]) -> list[Lane]:
         there: Collection[str] = ()
@@ -152,8 +161,11 @@ class Partitions:
         while any(
             each.committed < each.handed and not each.is_lost for each in self.lanes.values()
         ):
-            self._settled.clear()
-            await self._settled.wait()
+            await self._settled_more()
+
+    async def _settled_more(self) -> None:
+        self._settled.clear()
+        await self._settled.wait()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Begin where the group stands."""
