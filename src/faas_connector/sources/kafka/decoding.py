@@ -6,7 +6,6 @@ read again by the library's slower half, with a mark in the name for each byte t
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -51,13 +50,10 @@ def forgive() -> None:
             return next(self._fast)
 
         def __iter__(self) -> Iterator[Any]:
-            done = 0
             try:
-                for record in self._fast:
-                    yield record
-                    done += 1
+                return iter([*self._fast])
             except Exception:  # what is wrong indeed is so for the other half too
-                yield from itertools.islice(Forgiving(self._data), done, None)
+                return iter(Forgiving(self._data))
 
     memory.DefaultRecordBatch = Batch  # type: ignore[attr-defined]
     fetcher.MemoryRecords = divide  # type: ignore[attr-defined]
