@@ -15,6 +15,7 @@ from faas_connector import Controller, ControllerConfig, Limits, Timeouts
 from faas_connector.errors import ConfigError, SourceError
 from faas_connector.settings.sources import load_source
 from faas_connector.sources.rabbitmq import RabbitMqSource
+from faas_connector.sources.rabbitmq.connection import send_together
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import FaultProxy, LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import ContractSession, opened
@@ -224,6 +225,27 @@ async def test_no_more_are_sent_than_may_be_unsettled(rabbitmq, channel, queue):
         await found.take(5)
         assert await found.next(0.3) is None
         assert await left(rabbitmq, queue) == 15
+
+
+async def test_acknowledgements_go_together(rabbitmq, channel, queue, monkeypatch):
+    sent = []
+
+    async def noting(where, frames):
+        sent.append(sorted(each.delivery_tag for each in frames))
+        await send_together(where, frames)
+
+    monkeypatch.setattr("faas_connector.sources.rabbitmq.delivery.send_together", noting)
+    await send(channel, queue, *(b"%d" % number for number in range(20)))
+    async with reading(source_of(rabbitmq, queue)) as found:
+        *acked, last = await found.take(20)
+        assert not any(each.ack_nowait() for each in acked)  # it begins, and is to be waited for
+        for each in acked:
+            await each.ack()
+        assert sent == [[*range(1, 20)]]
+        assert await left(rabbitmq, queue) == 0
+    with pytest.raises(SourceError, match="the channel is closed"):
+        await last.ack()
+    assert await left(rabbitmq, queue) == 1
 
 
 async def test_several_queues_divide_what_may_be_unsettled(rabbitmq, channel, queue, monkeypatch):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 from faas_connector.auth import text_of
 from faas_connector.errors import MissingExtraError, SourceError
@@ -23,7 +23,7 @@ from faas_connector.sources.rabbitmq.settings import RabbitMqSettings
 
 try:
     from aiormq import Connection
-    from aiormq.abc import AbstractChannel, DeliveredMessage
+    from aiormq.abc import AbstractChannel, ChannelFrame, DeliveredMessage
     from aiormq.exceptions import (
         AMQPError,
         ChannelInvalidStateError,
@@ -49,6 +49,7 @@ __all__ = [
     "DeliveryError",
     "connected",
     "reason_of",
+    "send_together",
 ]
 
 # It logs each failed attempt with its traceback; what matters of that is in our own error.
@@ -132,6 +133,17 @@ async def _connect(connection: Connection, source: RabbitMqSettings) -> None:
         raise SourceError(
             f"{where}: can't connect ({reason}); is the broker up, and is TLS as it wants it?"
         ) from None
+
+
+async def send_together(channel: AbstractChannel, frames: Sequence[Basic.Ack]) -> None:
+    """Send frames in one piece, and wait until they are on their way. Raises FAILURES."""
+    library: Any = ChannelFrame
+    if channel.is_closed:
+        raise ChannelInvalidStateError
+    sent: asyncio.Future[None] = cast("Any", channel).create_future()
+    queue: asyncio.Queue[object] = cast("Any", channel.connection).write_queue
+    await queue.put(library.marshall(channel.number, frames, sent))
+    await sent
 
 
 async def _closed(connection: Connection) -> None:

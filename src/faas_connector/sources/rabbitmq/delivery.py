@@ -13,8 +13,10 @@ from faas_connector.source import Delivery
 from faas_connector.sources.rabbitmq.connection import (
     FAILURES,
     AbstractChannel,
+    Basic,
     DeliveredMessage,
     reason_of,
+    send_together,
 )
 
 # Seconds after which the last delivery of an event is parked rather than left with the broker.
@@ -41,6 +43,24 @@ class Channels:
         """
         self.label, self.consuming = label, consuming
         self.publishing, self.dead_letters = publishing, dead_letters
+        self._acked = list[int]()
+        self._acking: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+
+    def ack(self, tag: int) -> asyncio.Task[None]:
+        """Acknowledge a message with whatever others are; what it returns ends when that is sent.
+
+        Each by itself would take a system call, and a tenth of an event's time.
+        """
+        self._acked.append(tag)
+        if self._acking is None:
+            self._acking = asyncio.create_task(self._ack_all(), name=f"{self.label}: acknowledge")
+        return self._acking
+
+    async def _ack_all(self) -> None:
+        async with self._turn:
+            acked, self._acked, self._acking = self._acked, [], None
+            await send_together(self.consuming, [Basic.Ack(tag) for tag in acked])
 
     async def tell(self, sending: Awaitable[object]) -> None:
         """Send what settles a message.
@@ -63,7 +83,7 @@ class Channels:
 class RabbitMqDelivery(Delivery):
     """A message that is unsettled on its channel."""
 
-    __slots__ = ("_channels", "_message", "_queue", "_since", "tag")
+    __slots__ = ("_acking", "_channels", "_message", "_queue", "_since", "tag")
 
     def __init__(
         self,
@@ -95,6 +115,7 @@ class RabbitMqDelivery(Delivery):
         self.tag = message.delivery_tag or 0
         self._message, self._queue, self._channels = message, queue, channels
         self._since = time.monotonic()
+        self._acking: asyncio.Task[None] | None = None
 
     def waited(self) -> float:
         """Seconds since it came."""
@@ -106,9 +127,15 @@ class RabbitMqDelivery(Delivery):
         self.deadline = min(left, _LAST_DELIVERY) if self.is_last else left
         return self
 
+    def ack_nowait(self) -> bool:
+        """Begin to; `ack` waits for it."""
+        self._acking = self._channels.ack(self.tag)
+        return False
+
     async def ack(self) -> None:
         """Tell the broker that it is done."""
-        await self._channels.tell(self._channels.consuming.basic_ack(self.tag))
+        acking = self._acking or self._channels.ack(self.tag)
+        await self._channels.tell(asyncio.shield(acking))
 
     async def nack(self, delay: float = 0.0) -> None:  # noqa: ARG002
         """Have the broker deliver it again, at once."""
