@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -272,12 +272,18 @@ class Store(Protocol):
             until: when they are forgotten; seconds since the epoch.
             puts: as `write` puts them; of other entries.
             removes: ids of yet others.
-            synced: False to return once it outlives this process, though not a power cut: that may
-                undo the last 256 entries. It is on disk when a later call of another method that
-                writes has returned, but `claim`.
+            synced: False to return once it outlives this process, though not a power cut. It is on
+                disk when a later `sync` has returned, or another method that writes, but `claim`.
 
         Raises:
             StoreFullError: as `write`.
+        """
+        ...
+
+    def sync(self) -> Awaitable[None]:
+        """Have on disk what was written before without that; work that comes with it goes first.
+
+        It is asked for at once, not when it is awaited.
         """
         ...
 
@@ -324,12 +330,13 @@ class Store(Protocol):
         """The entries that fit, in the order of their ids; ask for many in parts (`limit`)."""
         ...
 
-    async def claim(
+    def claim(
         self, query: Query, *, seconds: float, max_bytes: float = math.inf
-    ) -> list[Entry]:
+    ) -> Awaitable[list[Entry]]:
         """Like `select`, and mark them as taken for some seconds; leaves out what others took.
 
-        That outlives this process, though not a power cut.
+        That outlives this process, though not a power cut. It is asked for at once, not when it is
+        awaited, and so shares a transaction with what is asked for next.
         A claim ends with `write` (of that entry), with `release`, or with time. Claiming again
         what one has claimed renews it.
 

@@ -250,6 +250,39 @@ async def test_what_became_of_each_is_told(kind):
     assert [each.failed + each.left for each in told] == [1, 2, 3, 4]
 
 
+@each_way
+async def test_none_counts_before_it_is_on_disk(kind):
+    class Slow(MemoryStore):
+        on_disk = asyncio.Event()
+
+        async def sync(self):
+            await self.on_disk.wait()
+
+    store, calls, told = Slow(), kind(), []
+    await store.write(letters(8))
+    calls.answers.set()
+    run = asyncio.create_task(replay_of(store, calls, on_progress=told.append).run())
+    while len(calls.begun) < 8:  # noqa: ASYNC110 - another task begins them
+        await asyncio.sleep(0)
+    assert not (await asyncio.wait([run], timeout=0.1))[0]
+    assert told == []
+    store.on_disk.set()
+    assert (await run).replayed == len(told) == 8
+
+
+async def test_what_can_not_be_brought_to_the_disk_ends_it():
+    class Full(MemoryStore):
+        async def sync(self):
+            raise StoreError("no space left on the disk")
+
+    store, calls, told = Full(), Calls(), []
+    await store.write(letters(3))
+    calls.answers.set()
+    with pytest.raises(StoreError, match="no space left"):
+        await replay_of(store, calls, on_progress=told.append).run()
+    assert told == []
+
+
 async def test_all_whose_claims_were_lost_are_passed_over():
     store, calls = MemoryStore(), Calls()
     await store.write(letters(2000))

@@ -12,8 +12,9 @@ from faas_connector.dead_letters.shelf import Fate, Settled, Shelf, Split
 from faas_connector.dead_letters.turns import Turns
 from faas_connector.store import Entry, Reason
 
-# Entries and bytes that are asked for at a time, and entries that wait for others at most.
-_PAGE = 64  # so that what became of others need not wait long for the same thread
+# Entries and bytes that are asked for at a time, and entries that wait for others at most. With
+# larger pages, or with one ahead, events are out of the processor's cache when they are sent.
+_PAGE = 64
 _PAGE_BYTES = 8 * 1024 * 1024
 _MOST_WAITING = 768
 
@@ -53,29 +54,47 @@ class Feed:
         self._added = added
         self._clock = clock
         self._page = max(_PAGE, caller.max_in_flight)
-        self._wanted = asyncio.Event()
-        self._has_ended = False
+        self._is_ending = False
+        self._taking: asyncio.Task[list[Entry]] | None = None
+        self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Take a page whenever `look` finds that few are left, until there are no more."""
-        while not self._has_ended and (found := await self._shelf.take(self._page, _PAGE_BYTES)):
-            await self._line_up(found)
-            self._wanted.clear()
-            self._added()
-            await self._wanted.wait()
-        self.is_over = True
+        """Take a page whenever `look` finds that none is left, until there are no more."""
+        self.look()
+        try:
+            while self._taking is not None and (found := await self._taking):
+                await self._line_up(found)
+                self._taking = None
+                self._changed.clear()
+                self._added()
+                if not self._is_ending:
+                    await self._changed.wait()
+        finally:
+            if self._taking is not None:
+                self._taking.cancel()
+            self.is_over = True
         self._added()
 
     def look(self) -> None:
-        """Take more if few are left."""
+        """Take more if it is nobody's turn.
+
+        The best moment is just before what became of others is written: that is one transaction.
+        """
         turns = self._turns
-        if turns.ready < self._page and turns.count <= _MOST_WAITING and turns.bytes <= _PAGE_BYTES:
-            self._wanted.set()
+        if (
+            not (turns.ready or self._is_ending or self.is_over)
+            and self._taking is None
+            and turns.count <= _MOST_WAITING
+            and turns.bytes <= _PAGE_BYTES
+        ):
+            taking = self._shelf.take(self._page, _PAGE_BYTES)
+            self._taking = asyncio.ensure_future(taking)
+            self._changed.set()
 
     def end(self) -> None:
         """Take no more."""
-        self._has_ended = True
-        self._wanted.set()
+        self._is_ending = True
+        self._changed.set()
 
     async def _line_up(self, found: Sequence[Entry]) -> None:
         left, split = list[Settled](), list[Split]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import os
@@ -139,13 +140,24 @@ class FileShelf:
             try:
                 self._file.write(b"".join(self._note(entry) + b"\n" for entry in done))
             except OSError as error:
-                raise StoreError(
-                    f"can't note in {str(self._path)!r} what was replayed ({error.strerror}); "
-                    f"{len(done)} that have just succeeded would be sent again"
-                ) from error
+                raise self._failed(error) from error
         for each in settled:
             if each.entry.id not in self._parted:
                 del self._digests[each.entry.id]
+
+    def _failed(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"can't note in {str(self._path)!r} what was replayed ({error.strerror}); "
+            "what has just succeeded would be sent again"
+        )
+
+    async def sync(self) -> None:
+        """Have the notes on disk."""
+        if self._file is not None:
+            try:
+                await asyncio.to_thread(os.fsync, self._file.fileno())
+            except OSError as error:
+                raise self._failed(error) from error
 
     def _note(self, entry: Entry) -> bytes:
         digest = self._digests[entry.id]

@@ -37,7 +37,7 @@ class Ledger:
         self._written = written
         self._expects = expects
         self._group: list[Settled] = []
-        self._added = asyncio.Event()
+        self._complete = asyncio.Event()
         self._patience = _MOST_PATIENCE
         self._writer: asyncio.Task[None] | None = None
         self._error: Exception | None = None
@@ -45,9 +45,10 @@ class Ledger:
     def add(self, settled: Settled) -> None:
         """Write it down, with whatever else comes soon."""
         self._group.append(settled)
-        self._added.set()
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all(), name="ledger")
+        elif not self._expects():
+            self._complete.set()
 
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
@@ -65,11 +66,11 @@ class Ledger:
 
     async def _gather(self, until: float) -> None:
         """Wait while more may come."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                while self._expects():
-                    self._added.clear()
-                    await self._added.wait()
+        self._complete.clear()
+        if self._expects():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._complete.wait()
 
     def check(self) -> None:
         """Raise what has gone wrong since this was asked last."""

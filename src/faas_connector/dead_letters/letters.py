@@ -14,9 +14,10 @@ import msgspec
 from faas_connector.dead_letters.caller import CanReplay
 from faas_connector.dead_letters.file_shelf import FileShelf
 from faas_connector.dead_letters.lines import UnreadableLine, encode_line, read_lines
-from faas_connector.dead_letters.replay import Progress, Replay, Replayed
+from faas_connector.dead_letters.replay import Replay, Replayed
 from faas_connector.dead_letters.shelf import Shelf
 from faas_connector.dead_letters.store_shelf import CLAIM_SECONDS, StoreShelf
+from faas_connector.dead_letters.tally import Progress
 from faas_connector.store import Entry, Query, State, Store
 
 _PAGE = 100
@@ -130,13 +131,13 @@ class DeadLetters:
         stays, with its new status and reason. While the gateway is down, nothing is called.
 
         Cancelled or killed, it gives up the calls in flight; another replay repeats these at most.
-        A power cut may repeat 256 more.
+        A power cut may repeat those that were not counted yet: each is once it is on disk.
 
         Args:
             controller: one that is running.
             query: which ones.
             rate: the most to begin in a second; None for no limit.
-            on_progress: is told what became of each.
+            on_progress: is told what became of each, once that is on disk.
             stopping: once it is set, no further call begins, and those in flight are waited for.
 
         Raises:

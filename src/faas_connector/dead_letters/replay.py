@@ -19,6 +19,7 @@ from faas_connector.dead_letters.feed import Feed
 from faas_connector.dead_letters.ledger import Ledger
 from faas_connector.dead_letters.shelf import Fate, Settled, Shelf
 from faas_connector.dead_letters.store_shelf import CLAIM_SECONDS
+from faas_connector.dead_letters.tally import Progress, Tally
 from faas_connector.dead_letters.turns import Pace, Turns
 from faas_connector.errors import StoreError
 from faas_connector.outcome import Kind
@@ -29,19 +30,6 @@ _log = logging.getLogger("faas_connector.dead_letters")
 
 # Looked up once: Python 3.11 takes its time over members of an Enum.
 _REPLAYED, _FAILED = Fate.REPLAYED, Fate.FAILED
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """What became of one dead letter, and of how many so far."""
-
-    entry: Entry
-    """As it is now; of a removed one, as it was."""
-    fate: Fate
-    what: str
-    """The answer, or why there was no call; one line, empty after a success."""
-    replayed: int
-    failed: int
-    left: int
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -83,7 +71,6 @@ class Replay:
         self._caller = caller
         self._shelf = shelf
         self._pace = None if rate is None else Pace(rate)
-        self._on_progress = on_progress
         self._clock = clock
         self._now = asyncio.get_running_loop().time
         self._turns = Turns()
@@ -92,12 +79,12 @@ class Replay:
             caller, shelf, self._turns, leave=self._write, added=self._news.set, clock=clock
         )
         self._ledger = Ledger(self._write, self._written, lambda: bool(self._begun))
+        self._tally = Tally(shelf.sync, on_progress)
         self._stopping = stopping or asyncio.Event()
         # Each call takes a place until what became of it is written: no more can be repeated.
         self._places = self._free = caller.max_in_flight
         self._begun = dict[Letter, Call]()
         self._unusual = deque[Letter]()
-        self._replayed = self._failed = self._left = 0
 
     async def run(self) -> Replayed:
         """Replay until there are no more.
@@ -118,6 +105,7 @@ class Replay:
                 ]
                 try:
                     await self._send_all(tasks)
+                    await self._tally.close()
                 finally:
                     self._give_up()
                 for task in helping:
@@ -126,7 +114,9 @@ class Replay:
             raise _first(group) from group
         finally:
             await self._end()
-        return Replayed(self._replayed, self._failed, self._left, stopped=self._stopping.is_set())
+        tally = self._tally
+        stopped = self._stopping.is_set()
+        return Replayed(tally.replayed, tally.failed, tally.left, stopped=stopped)
 
     def _give_up(self) -> None:
         """End the calls that were begun."""
@@ -138,6 +128,7 @@ class Replay:
     async def _end(self) -> None:
         try:
             await self._ledger.close()
+            await self._tally.close()
         except StoreError:
             _log.exception("what has just succeeded can't be written down, and would be sent again")
         try:
@@ -227,22 +218,11 @@ class Replay:
         self._ledger.add(settled(letter.entry, letter.call_id, called, self._clock))
 
     async def _write(self, group: Sequence[Settled]) -> None:
-        """Write down what became of entries, then tell it."""
+        """Write down what became of entries."""
         self._feed.look()
+        self._tally.look()
         await self._shelf.settle(group)
-        for each in group:
-            if each.fate is _REPLAYED:
-                self._replayed += 1
-            elif each.fate is _FAILED:
-                self._failed += 1
-            else:
-                self._left += 1
-            if self._on_progress is not None:
-                self._on_progress(
-                    Progress(
-                        each.entry, each.fate, each.what, self._replayed, self._failed, self._left
-                    )
-                )
+        await self._tally.add(group)
 
     def _written(self, group: Sequence[Settled]) -> None:
         """Others have their places, and their turns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -38,8 +38,10 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
 class Shelf(Protocol):
     """What a replay takes its entries from."""
 
-    async def take(self, limit: int, max_bytes: int) -> list[Entry]:
+    def take(self, limit: int, max_bytes: int) -> Awaitable[list[Entry]]:
         """The next entries, in order; none means that there are no more.
+
+        They are asked for at once, not when they are awaited.
 
         Args:
             limit: of entries.
@@ -52,10 +54,13 @@ class Shelf(Protocol):
         ...
 
     async def settle(self, settled: Sequence[Settled]) -> None:
-        """Write down what became of entries: what is written outlives this process.
-
-        After a power cut, the last 256 of them may be as if they had not been called.
+        """Write down what became of entries: that outlives this process, and once `sync` has
+        returned a power cut, too.
         """
+        ...
+
+    def sync(self) -> Awaitable[None]:
+        """Have on disk what was settled before this is called."""
         ...
 
     def holds(self, entry: Entry) -> bool:
@@ -67,5 +72,5 @@ class Shelf(Protocol):
         ...
 
     async def give_back(self) -> None:
-        """Give back what was taken and isn't settled; what was settled is on disk afterwards."""
+        """Give back what was taken and isn't settled."""
         ...

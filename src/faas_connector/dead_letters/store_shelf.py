@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
 
@@ -43,15 +43,20 @@ class StoreShelf:
         self._clock = clock
         self._begun = clock()
 
-    async def take(self, limit: int, max_bytes: int) -> list[Entry]:
+    def take(self, limit: int, max_bytes: int) -> Awaitable[list[Entry]]:
         """The next entries that nobody else has taken."""
         if self._wanted is not None:
             limit = min(limit, self._wanted)
-        while limit:
-            asked = msgspec.structs.replace(self._query, limit=limit)
-            found = await self._store.claim(asked, seconds=CLAIM_SECONDS, max_bytes=max_bytes)
-            if not found:
-                break
+        return self._take(self._claim_next(limit, max_bytes), limit, max_bytes)
+
+    def _claim_next(self, limit: int, max_bytes: int) -> Awaitable[list[Entry]]:
+        asked = msgspec.structs.replace(self._query, limit=limit)
+        return self._store.claim(asked, seconds=CLAIM_SECONDS, max_bytes=max_bytes)
+
+    async def _take(
+        self, claiming: Awaitable[list[Entry]], limit: int, max_bytes: int
+    ) -> list[Entry]:
+        while found := await claiming:
             self._query = msgspec.structs.replace(self._query, after_id=found[-1].id)
             now = self._clock()
             free = [entry for entry in found if entry.id not in self._taken]
@@ -63,6 +68,7 @@ class StoreShelf:
                 if self._wanted is not None:
                     self._wanted -= len(mine)
                 return mine
+            claiming = self._claim_next(limit, max_bytes)
         return []
 
     async def split(self, split: Sequence[Split]) -> list[list[Entry]]:
@@ -99,6 +105,10 @@ class StoreShelf:
             )
         self._let_go([each.entry.id for each in settled])
 
+    def sync(self) -> Awaitable[None]:
+        """Have it on disk."""
+        return self._store.sync()
+
     def holds(self, entry: Entry) -> bool:
         """Whether our claim has not run out."""
         return entry.id in self._held
@@ -113,7 +123,7 @@ class StoreShelf:
             self._taken -= lost
 
     async def give_back(self) -> None:
-        """Release what we have, which brings to the disk what became of the others, too."""
+        """Release what we have."""
         held, self._held = self._held, set[int]()
         self._taken -= held
         await self._store.release(held)

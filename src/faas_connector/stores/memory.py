@@ -107,6 +107,10 @@ class MemoryStore:
         found = [self._entries[number] for number in ids if number in self._entries]
         await self.write([*(finished(entry, until) for entry in found), *puts], removes)
 
+    async def sync(self) -> None:
+        """There is no disk."""
+        self._check()
+
     def _stored(self, entry: Entry, number: int) -> Entry:
         before = self._entries.get(number)
         event, damage = entry.event, entry.damage

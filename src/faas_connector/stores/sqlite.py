@@ -38,7 +38,7 @@ from faas_connector.stores.rows import (
     Removal,
     Row,
 )
-from faas_connector.stores.thread import StoreThread, Unsynced, Work
+from faas_connector.stores.thread import StoreThread, Unsynced, Work, sync
 
 _T = TypeVar("_T")
 
@@ -285,8 +285,11 @@ class SqliteStore:
                 statements.finish(connection, ids, until)
                 self._has_verdicts = True
 
-        count = len(ids) + len(puts) + len(removes)
-        await self._do(finish if synced else Unsynced(finish, count))
+        await self._do(finish if synced else Unsynced(finish))
+
+    def sync(self) -> Awaitable[None]:
+        """Have on disk what was written without that; see `Store.sync`."""
+        return self._do(sync)
 
     async def forget(self, now: float) -> int:
         """Remove the DONE entries whose time is over; how many there were."""
@@ -404,9 +407,9 @@ class SqliteStore:
 
     # Claims
 
-    async def claim(
+    def claim(
         self, query: Query, *, seconds: float, max_bytes: float = math.inf
-    ) -> list[Entry]:
+    ) -> Awaitable[list[Entry]]:
         """Like `select`, and mark them as taken; leaves out what other processes took."""
         where, values = statements.condition(query)
         limit = -1 if query.limit is None else query.limit
@@ -429,8 +432,7 @@ class SqliteStore:
             return found
 
         # After a power cut, whoever claimed is gone, too.
-        found: list[Entry] = await self._do(Unsynced(take))
-        return found
+        return self._do(Unsynced(take))
 
     async def release(self, ids: Collection[int]) -> None:
         """Give claimed entries back."""

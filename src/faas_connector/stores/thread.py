@@ -20,18 +20,16 @@ from faas_connector.stores.rows import Append, Removal
 
 
 class Unsynced:
-    """Work that need not be on disk at once: it outlives the process, though not a power cut.
+    """Work that need not be on disk at once: it outlives the process, though not a power cut."""
 
-    Args:
-        do: what is to be done.
-        count: entries that a power cut would undo; 0 where that is no loss.
-    """
+    __slots__ = ("do",)
 
-    __slots__ = ("count", "do")
-
-    def __init__(self, do: Callable[[sqlite3.Connection], Any], count: int = 0) -> None:
+    def __init__(self, do: Callable[[sqlite3.Connection], Any]) -> None:
         self.do = do
-        self.count = count
+
+
+def sync(_connection: sqlite3.Connection) -> None:
+    """Work that is nothing but having on disk what was done before."""
 
 
 Work = Append | Removal | Unsynced | Callable[[sqlite3.Connection], Any]
@@ -39,8 +37,6 @@ Work = Append | Removal | Unsynced | Callable[[sqlite3.Connection], Any]
 
 # Operations that share one transaction, and so one fsync.
 _MOST_GROUPED = 2000
-# Entries; they are few, so that a power cut undoes little, and many, so that a sync costs little.
-_MOST_UNSYNCED = 256
 # Seconds to wait for another process that holds the database.
 _BUSY = 5.0
 _SIMPLE = {Append, Removal}
@@ -71,8 +67,7 @@ class StoreThread:
         self._is_synced: bool | None = None
         """Whether the connection syncs what it commits, as it was told last."""
         self._has_unsynced = False
-        self._unsynced = 0
-        """Entries that a power cut would undo."""
+        """Whether a power cut would undo anything."""
         self._thread = threading.Thread(
             target=self._run, name=f"faas-connector store {path.parent.name}", daemon=True
         )
@@ -95,8 +90,11 @@ class StoreThread:
         try:
             while (job := self._jobs.get()) is not None:
                 jobs, is_last = self._gather(job)
-                self._tell(self._do_all(jobs))
-                self._sync_behind()
+                work = [each for each in jobs if each[0] is not sync]
+                if work:
+                    self._tell(self._do_all(work))
+                if len(work) < len(jobs):  # nobody else waits for that
+                    self._tell(self._sync([each for each in jobs if each[0] is sync]))
                 if is_last:
                     break
         finally:
@@ -140,10 +138,7 @@ class StoreThread:
     def _transaction(self, jobs: list[_Job]) -> list[_Result]:
         connection = self._open()
         results: list[_Result] = []
-        unsynced = sum(work.count for work, _ in jobs if isinstance(work, Unsynced))
-        is_synced = self._unsynced >= _MOST_UNSYNCED or not all(
-            isinstance(work, Unsynced) for work, _ in jobs
-        )
+        is_synced = not all(isinstance(work, Unsynced) for work, _ in jobs)
         if self._is_synced is not is_synced:
             schema.set_synced(connection, is_synced=is_synced)
             self._is_synced = is_synced
@@ -155,7 +150,6 @@ class StoreThread:
                 results += (self._change if is_simple else self._work)(connection, some)
             connection.execute("COMMIT")
             self._has_unsynced = not is_synced
-            self._unsynced = 0 if is_synced else self._unsynced + unsynced
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -163,17 +157,16 @@ class StoreThread:
             raise
         return results
 
-    def _sync_behind(self) -> None:
-        """Bring to the disk what need not be there at once; nobody waits for that.
-
-        Where it can't be done this way, the next transaction is synced.
-        """
-        if self._connection is None or self._unsynced < _MOST_UNSYNCED:
-            return
-        with contextlib.suppress(sqlite3.Error):
-            if schema.checkpoint(self._connection):
-                self._has_unsynced = False
-                self._unsynced = 0
+    def _sync(self, jobs: list[_Job]) -> list[_Result]:
+        """Bring to the disk what isn't there, into the file itself if that can be."""
+        try:
+            is_done = not self._has_unsynced or schema.checkpoint(self._open())
+        except (sqlite3.Error, StoreError):
+            is_done = False
+        if not is_done:
+            return self._do_all(jobs)
+        self._has_unsynced = False
+        return [(done, None) for _, done in jobs]
 
     def _change(self, connection: sqlite3.Connection, jobs: Iterable[_Job]) -> list[_Result]:
         """Removals together, then new journal entries together.

@@ -735,17 +735,16 @@ async def test_claims_end_with_what_is_finished_and_what_ran_out_is_swept(tmp_pa
         assert connection.execute("SELECT id FROM claims").fetchall() == [(kept,)]
 
 
-async def test_of_what_need_not_be_on_disk_at_once_not_much_is_behind(tmp_path):
+async def test_what_need_not_be_on_disk_at_once_is_there_when_asked_for(tmp_path):
     async with SqliteStore(tmp_path / "state") as store:
-        numbers = await store.write([FULL] * 300)
-        await store.finish(numbers[:200], until=9.0, synced=False)
+        numbers = await store.write([FULL] * 3)
+        await store.finish(numbers, until=9.0, synced=False)
         assert on_disk(store, tmp_path) == 0
-        await store.finish(numbers[200:], until=9.0, synced=False)
-        await store.known("none", "none")  # what the thread does behind is over
-        assert on_disk(store, tmp_path) == 300
+        await store.sync()
+        assert on_disk(store, tmp_path) == 3
 
 
-async def test_what_can_not_be_brought_to_the_disk_behind_is_with_the_next(tmp_path, monkeypatch):
+async def test_what_can_not_be_brought_into_the_file_is_in_the_log(tmp_path, monkeypatch):
     synced, set_synced = [], schema.set_synced
 
     def spy(connection, *, is_synced):
@@ -754,13 +753,35 @@ async def test_what_can_not_be_brought_to_the_disk_behind_is_with_the_next(tmp_p
 
     monkeypatch.setattr(schema, "set_synced", spy)
     async with SqliteStore(tmp_path / "state") as store:
-        numbers = await store.write([FULL] * 301)
+        [number] = await store.write([FULL])
         with closing(sqlite3.connect(store.path)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM entries").fetchone()
-            await store.finish(numbers[:300], until=9.0, synced=False)
-            await store.finish(numbers[300:], until=9.0, synced=False)
+            await store.finish([number], until=9.0, synced=False)
+            await store.sync()
     assert synced == [True, False, True]
+
+
+async def test_nobody_waits_for_the_disk_with_whoever_wants_it(tmp_path, monkeypatch):
+    """A sync that comes with other work is done after that was told."""
+    order, checkpoint = [], schema.checkpoint
+
+    def noting(connection):
+        order.append("sync")
+        return checkpoint(connection)
+
+    monkeypatch.setattr(schema, "checkpoint", noting)
+    monkeypatch.setattr(
+        schema, "set_synced", lambda _, *, is_synced: order.append("synced" if is_synced else "not")
+    )
+    async with SqliteStore(tmp_path / "state") as store:
+        [number] = await store.write([FULL])
+        del order[:]
+        syncing = asyncio.ensure_future(store.sync())
+        finishing = asyncio.ensure_future(store.finish([number], until=9.0, synced=False))
+        await asyncio.gather(syncing, finishing)
+        await store.sync()
+    assert order == ["not", "sync"]
 
 
 def on_disk(store, tmp_path):
