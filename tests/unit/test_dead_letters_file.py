@@ -1,12 +1,14 @@
 """What is noted beside an exported file, so that what was sent is not sent again."""
 
+import resource
+
 import msgspec
 import pytest
 
 from faas_connector.dead_letters.file_shelf import FileShelf
 from faas_connector.dead_letters.lines import encode_line
 from faas_connector.dead_letters.shelf import Fate, Settled
-from faas_connector.errors import StoreLockedError
+from faas_connector.errors import StoreError, StoreLockedError
 from faas_connector.event import Event
 from faas_connector.names import FunctionName
 from faas_connector.store import Entry, Query, State
@@ -53,6 +55,22 @@ async def test_a_note_that_was_cut_off_spoils_no_other(tmp_path):
         await send(shelf, 2)
     with shelf_of(notes) as shelf:
         assert await numbers(shelf) == [3]
+
+
+async def test_what_a_disk_takes_in_part_is_told(tmp_path):
+    """A limit of the process's files stands in for a disk that is nearly full."""
+    notes = tmp_path / "notes"
+    with shelf_of(notes) as shelf:
+        entries = await shelf.take(10, 10**6)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40, hard))
+        try:
+            with pytest.raises(StoreError, match=r"can't note .* sent again"):
+                await shelf.settle([Settled(entry, Fate.REPLAYED) for entry in entries])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with shelf_of(notes) as shelf:
+        assert await numbers(shelf) == [2, 3]
 
 
 async def test_two_replays_of_a_file_do_not_run_at_once(tmp_path):

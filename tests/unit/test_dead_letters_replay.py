@@ -283,6 +283,70 @@ async def test_what_can_not_be_brought_to_the_disk_ends_it():
     assert told == []
 
 
+@each_way
+async def test_a_stop_before_it_has_begun_ends_it(kind):
+    store, calls, stopping = MemoryStore(), kind(), asyncio.Event()
+    await store.write(letters(8))
+    stopping.set()
+    async with asyncio.timeout(5):
+        done = await replay_of(store, calls, stopping=stopping).run()
+    assert (done.replayed, done.stopped, calls.begun) == (0, True, [])
+
+
+class SlowClaims(MemoryStore):
+    """Claims a page when it is told to, whether anybody waits for it or not."""
+
+    def __init__(self):
+        super().__init__()
+        self.lets = asyncio.Semaphore(0)
+        self.asked = 0
+        self.claimed, self.released = set(), set()
+
+    async def claim(self, query, **more):
+        self.asked += 1
+        await self.lets.acquire()
+        found = await super().claim(query, **more)
+        self.claimed |= {each.id for each in found}
+        return found
+
+    async def release(self, ids):
+        self.released |= set(ids)
+
+
+@each_way
+async def test_what_is_being_claimed_when_it_is_cancelled_is_released(kind):
+    store, calls, taken = SlowClaims(), kind(), set()
+    await store.write(letters(200))
+    run = asyncio.create_task(Replay(calls, StoreShelf(store, Query(), taken=taken)).run())
+    store.lets.release()
+    calls.answers.set()
+    while store.asked < 2:  # noqa: ASYNC110 - another task asks
+        await asyncio.sleep(0)
+    run.cancel()
+    await settle_down()
+    assert not run.done()
+    store.lets.release()
+    await asyncio.wait([run])
+    assert run.cancelled()
+    assert len(store.claimed) == 128
+    assert set(range(65, 129)) <= store.released
+    assert taken == set()
+
+
+async def test_who_is_told_and_fails_leaves_nothing_behind():
+    def fail(_progress):
+        raise BrokenPipeError("gone")
+
+    store, calls, taken = MemoryStore(), Begun(), set()
+    await store.write(letters(200))
+    calls.answers.set()
+    before = asyncio.all_tasks()
+    with pytest.raises(BrokenPipeError):
+        await Replay(calls, StoreShelf(store, Query(), taken=taken), on_progress=fail).run()
+    assert taken == set()
+    assert asyncio.all_tasks() == before
+
+
 async def test_all_whose_claims_were_lost_are_passed_over():
     store, calls = MemoryStore(), Calls()
     await store.write(letters(2000))

@@ -56,23 +56,23 @@ class Feed:
         self._page = max(_PAGE, caller.max_in_flight)
         self._is_ending = False
         self._taking: asyncio.Task[list[Entry]] | None = None
+        """The page that is on its way or being lined up; the last, empty one stays."""
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """Take a page whenever `look` finds that none is left, until there are no more."""
         self.look()
-        try:
-            while self._taking is not None and (found := await self._taking):
-                await self._line_up(found)
-                self._taking = None
-                self._changed.clear()
-                self._added()
-                if not self._is_ending:
-                    await self._changed.wait()
-        finally:
-            if self._taking is not None:
-                self._taking.cancel()
-            self.is_over = True
+        while self._taking is not None:
+            await asyncio.wait([self._taking])
+            if not (found := self._taking.result()):
+                break
+            await self._line_up(found)
+            self._taking = None
+            self._changed.clear()
+            self._added()
+            if not self._is_ending:
+                await self._changed.wait()
+        self.is_over = True
         self._added()
 
     def look(self) -> None:
@@ -82,13 +82,12 @@ class Feed:
         """
         turns = self._turns
         if (
-            not (turns.ready or self._is_ending or self.is_over)
+            not (turns.ready or self._is_ending)
             and self._taking is None
             and turns.count <= _MOST_WAITING
             and turns.bytes <= _PAGE_BYTES
         ):
-            taking = self._shelf.take(self._page, _PAGE_BYTES)
-            self._taking = asyncio.ensure_future(taking)
+            self._taking = self._shelf.take(self._page, _PAGE_BYTES)
             self._changed.set()
 
     def end(self) -> None:

@@ -99,8 +99,11 @@ class FileShelf:
         self._file.close()
         self._file = None
 
-    async def take(self, limit: int, max_bytes: int) -> list[Entry]:
+    def take(self, limit: int, max_bytes: int) -> asyncio.Task[list[Entry]]:
         """The next lines."""
+        return asyncio.create_task(self._take(limit, max_bytes), name="dead letters")
+
+    async def _take(self, limit: int, max_bytes: int) -> list[Entry]:
         if self._wanted is not None:
             limit = min(limit, self._wanted)
         found = within(islice(self._next(), limit), max_bytes)
@@ -138,14 +141,14 @@ class FileShelf:
         done = [each.entry for each in settled if each.fate is Fate.REPLAYED]
         if self._file is not None and done:
             try:
-                self._file.write(b"".join(self._note(entry) + b"\n" for entry in done))
+                _write(self._file, b"".join(self._note(entry) + b"\n" for entry in done))
             except OSError as error:
-                raise self._failed(error) from error
+                raise self._not_noted(error) from error
         for each in settled:
             if each.entry.id not in self._parted:
                 del self._digests[each.entry.id]
 
-    def _failed(self, error: OSError) -> StoreError:
+    def _not_noted(self, error: OSError) -> StoreError:
         return StoreError(
             f"can't note in {str(self._path)!r} what was replayed ({error.strerror}); "
             "what has just succeeded would be sent again"
@@ -155,9 +158,9 @@ class FileShelf:
         """Have the notes on disk."""
         if self._file is not None:
             try:
-                await asyncio.to_thread(os.fsync, self._file.fileno())
+                await asyncio.to_thread(_sync, self._file, self._path.parent)
             except OSError as error:
-                raise self._failed(error) from error
+                raise self._not_noted(error) from error
 
     def _note(self, entry: Entry) -> bytes:
         digest = self._digests[entry.id]
@@ -173,6 +176,22 @@ class FileShelf:
 
     async def give_back(self) -> None:
         """Nothing to do."""
+
+
+def _sync(file: BinaryIO, folder: Path) -> None:
+    """Have on disk what is in a file, and that it is there at all."""
+    os.fsync(file.fileno())
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(file: BinaryIO, text: bytes) -> None:
+    """All of it: where the disk is nearly full, only a part of it may be taken at first."""
+    while text:
+        text = text[file.write(text) :]
 
 
 def _of_line(found: Entry, number: int, state: State) -> Entry:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import cast
 
@@ -21,7 +21,6 @@ from faas_connector.dead_letters.shelf import Fate, Settled, Shelf
 from faas_connector.dead_letters.store_shelf import CLAIM_SECONDS
 from faas_connector.dead_letters.tally import Progress, Tally
 from faas_connector.dead_letters.turns import Pace, Turns
-from faas_connector.errors import StoreError
 from faas_connector.outcome import Kind
 from faas_connector.response import InvokerResponse
 from faas_connector.store import MAX_ANSWER_BYTES, Entry, Reason
@@ -107,6 +106,7 @@ class Replay:
                     await self._send_all(tasks)
                     await self._tally.close()
                 finally:
+                    self._feed.end()
                     self._give_up()
                 for task in helping:
                     task.cancel()
@@ -126,15 +126,14 @@ class Replay:
             call.give_up()
 
     async def _end(self) -> None:
+        """Write down what is known, and let go of the rest, whatever goes wrong with the former."""
         try:
-            await self._ledger.close()
-            await self._tally.close()
-        except StoreError:
-            _log.exception("what has just succeeded can't be written down, and would be sent again")
-        try:
-            await self._shelf.give_back()
-        except StoreError:
-            _log.warning("dead letters stay taken for %.0f s", CLAIM_SECONDS, exc_info=True)
+            for each in (self._ledger, self._tally):
+                with _logged("what has just succeeded may be sent again"):
+                    await each.close()
+        finally:
+            with _logged(f"dead letters stay taken for {CLAIM_SECONDS:.0f} s"):
+                await self._shelf.give_back()
 
     async def _heed_stopping(self) -> None:
         await self._stopping.wait()
@@ -231,6 +230,15 @@ class Replay:
             if each.entry.ordered:
                 self._turns.done(each.entry)
         self._news.set()
+
+
+@contextlib.contextmanager
+def _logged(what: str) -> Generator[None]:
+    """For the end of a replay: what it has failed with itself is raised already."""
+    try:
+        yield
+    except Exception:
+        _log.exception("%s", what)
 
 
 def settled(entry: Entry, call_id: str, called: Called, clock: Callable[[], float]) -> Settled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
@@ -38,10 +39,11 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
 class Shelf(Protocol):
     """What a replay takes its entries from."""
 
-    def take(self, limit: int, max_bytes: int) -> Awaitable[list[Entry]]:
+    def take(self, limit: int, max_bytes: int) -> asyncio.Task[list[Entry]]:
         """The next entries, in order; none means that there are no more.
 
-        They are asked for at once, not when they are awaited.
+        They are asked for at once, not when they are awaited. The task is the shelf's, and is not
+        cancelled: `give_back` waits for it.
 
         Args:
             limit: of entries.

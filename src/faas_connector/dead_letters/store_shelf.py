@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
@@ -40,14 +41,17 @@ class StoreShelf:
         self._wanted = query.limit
         self._taken = taken
         self._held = set[int]()
+        self._taking: asyncio.Task[list[Entry]] | None = None
         self._clock = clock
         self._begun = clock()
 
-    def take(self, limit: int, max_bytes: int) -> Awaitable[list[Entry]]:
+    def take(self, limit: int, max_bytes: int) -> asyncio.Task[list[Entry]]:
         """The next entries that nobody else has taken."""
         if self._wanted is not None:
             limit = min(limit, self._wanted)
-        return self._take(self._claim_next(limit, max_bytes), limit, max_bytes)
+        taking = self._take(self._claim_next(limit, max_bytes), limit, max_bytes)
+        self._taking = asyncio.create_task(taking, name="dead letters")
+        return self._taking
 
     def _claim_next(self, limit: int, max_bytes: int) -> Awaitable[list[Entry]]:
         asked = msgspec.structs.replace(self._query, limit=limit)
@@ -123,9 +127,15 @@ class StoreShelf:
             self._taken -= lost
 
     async def give_back(self) -> None:
-        """Release what we have."""
-        held, self._held = self._held, set[int]()
-        self._taken -= held
+        """Release what we have, once we know what that is."""
+        try:
+            if self._taking is not None:
+                await asyncio.wait([self._taking])
+                if not self._taking.cancelled():
+                    self._taking.exception()  # whoever waited for it has heard of that
+        finally:
+            held, self._held = self._held, set[int]()
+            self._taken -= held
         await self._store.release(held)
 
     async def _claim(self, query: Query) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import repeat
 
@@ -13,8 +14,9 @@ from faas_connector.store import Entry
 
 # Looked up once: Python 3.11 takes its time over members of an Enum.
 _REPLAYED, _FAILED = Fate.REPLAYED, Fate.FAILED
-# So many are brought to the disk at once, and fewer after so many seconds.
-_MANY, _SOON = 256, 0.02
+# So many are brought to the disk at once, fewer after so many seconds, or so many times as many
+# as that took before: it keeps the store from everything else.
+_MANY, _SOON, _TIMES = 256, 0.1, 20
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -50,7 +52,9 @@ class Tally:
         """The same where somebody is told: they are not kept in memory for nothing."""
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
+        self._took = 0.0
         self._error: Exception | None = None
+        """Nothing counts after it: what a disk failed to take once, it may seem to have later."""
 
     def look(self) -> None:
         """Begin to bring to the disk what was added, where that is much.
@@ -77,35 +81,43 @@ class Tally:
     async def close(self) -> None:
         """Wait until all are told. Raises what `add` does."""
         self._begin()
-        while self._telling is not None:
-            await asyncio.wait([self._telling])
+        while (telling := self._telling) is not None and not telling.done():
+            await asyncio.wait([telling])
             self._begin()
         self._check()
 
     def _check(self) -> None:
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        if self._error is not None:
+            raise self._error
 
     def _begin_soon(self) -> None:
-        if self._written and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_SOON, self._begin)
+        if self._written and self._timer is None and self._error is None:
+            seconds = max(_SOON, _TIMES * self._took)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._begin)
 
     def _begin(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._written and self._telling is None:
-            written, self._written = self._written, []
-            to_tell, self._to_tell = self._to_tell, []
+        is_telling = self._telling is not None and not self._telling.done()
+        if is_telling or not self._written or self._error is not None:
+            return
+        written, self._written = self._written, []
+        to_tell, self._to_tell = self._to_tell, []
+        try:
             telling = self._tell(written, to_tell, self._sync())
+        except Exception as error:
+            self._error = error
+        else:
             self._telling = asyncio.create_task(telling, name="tally")
 
     async def _tell(
         self, written: Sequence[Fate], to_tell: Sequence[Settled], synced: Awaitable[None]
     ) -> None:
+        begun = time.monotonic()
         try:
             await synced
+            self._took = time.monotonic() - begun
             for fate, each in zip(written, to_tell or repeat(None), strict=False):
                 self._count(fate)
                 if self._on_progress is not None and each is not None:
@@ -113,7 +125,6 @@ class Tally:
                     self._on_progress(Progress(each.entry, fate, each.what, *counts))
         except Exception as error:  # whatever it is, whoever adds must hear
             self._error = error
-        self._telling = None
         self._begin_soon()
 
     def _count(self, fate: Fate) -> None:

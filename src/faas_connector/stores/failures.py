@@ -40,6 +40,11 @@ def explained(error: Exception, path: Path) -> StoreError:
     code = _code(error)
     if code in _WHAT:
         return StoreError(f"the store {path} failed ({error}): {_WHAT[code]}")
+    if isinstance(error, OSError):
+        return StoreError(
+            f"the store {path} failed ({error.strerror}): is its folder there, and may this user "
+            "write to it?"
+        )
     return StoreError(
         f"the store {path} can't keep an entry ({type(error).__name__}: {error}); the other "
         "entries are not affected, please report this"

@@ -38,7 +38,7 @@ from faas_connector.stores.rows import (
     Removal,
     Row,
 )
-from faas_connector.stores.thread import StoreThread, Unsynced, Work, sync
+from faas_connector.stores.thread import StoreThread, Sync, Unsynced, Work
 
 _T = TypeVar("_T")
 
@@ -133,6 +133,9 @@ class SqliteStore:
 
     @overload
     def _do(self, work: Removal) -> Awaitable[list[int]]: ...
+
+    @overload
+    def _do(self, work: Sync) -> Awaitable[None]: ...
 
     @overload
     def _do(self, work: Unsynced) -> Awaitable[Any]: ...
@@ -289,7 +292,7 @@ class SqliteStore:
 
     def sync(self) -> Awaitable[None]:
         """Have on disk what was written without that; see `Store.sync`."""
-        return self._do(sync)
+        return self._do(Sync())
 
     async def forget(self, now: float) -> int:
         """Remove the DONE entries whose time is over; how many there were."""

@@ -28,11 +28,13 @@ class Unsynced:
         self.do = do
 
 
-def sync(_connection: sqlite3.Connection) -> None:
+class Sync:
     """Work that is nothing but having on disk what was done before."""
 
+    __slots__ = ()
 
-Work = Append | Removal | Unsynced | Callable[[sqlite3.Connection], Any]
+
+Work = Append | Removal | Unsynced | Sync | Callable[[sqlite3.Connection], Any]
 """What is to be done."""
 
 # Operations that share one transaction, and so one fsync.
@@ -90,11 +92,11 @@ class StoreThread:
         try:
             while (job := self._jobs.get()) is not None:
                 jobs, is_last = self._gather(job)
-                work = [each for each in jobs if each[0] is not sync]
+                work = [each for each in jobs if not isinstance(each[0], Sync)]
                 if work:
                     self._tell(self._do_all(work))
-                if len(work) < len(jobs):  # nobody else waits for that
-                    self._tell(self._sync([each for each in jobs if each[0] is sync]))
+                if len(work) < len(jobs):  # last, so that the others need not wait for the disk
+                    self._tell(self._sync([each for each in jobs if isinstance(each[0], Sync)]))
                 if is_last:
                     break
         finally:
@@ -126,10 +128,13 @@ class StoreThread:
                 work, done = jobs[0]
                 if isinstance(work, Append) and len(work.entries) > 1:
                     return [(done, [self._append_alone(entry, done) for entry in work.entries])]
-            failure = explained(error, self._path)
-            if needs_reopening(error):
-                self._close()
-            return [(done, failure) for _, done in jobs]
+            return self._failed(jobs, error)
+
+    def _failed(self, jobs: list[_Job], error: Exception) -> list[_Result]:
+        failure = explained(error, self._path)
+        if needs_reopening(error):
+            self._close()
+        return [(done, failure) for _, done in jobs]
 
     def _append_alone(self, entry: Entry, done: asyncio.Future[Any]) -> int | StoreError:
         [(_, result)] = self._do_all([(Append([entry]), done)])
@@ -161,9 +166,9 @@ class StoreThread:
         """Bring to the disk what isn't there, into the file itself if that can be."""
         try:
             is_done = not self._has_unsynced or schema.checkpoint(self._open())
-        except (sqlite3.Error, StoreError):
-            is_done = False
-        if not is_done:
+        except Exception as error:  # what a disk failed to take once, it may seem to have later
+            return self._failed(jobs, error)
+        if not is_done:  # others read the file: it stays in the log
             return self._do_all(jobs)
         self._has_unsynced = False
         return [(done, None) for _, done in jobs]
@@ -197,7 +202,7 @@ class StoreThread:
             assert not isinstance(work, Append | Removal)  # noqa: S101
             do = work.do if isinstance(work, Unsynced) else work
             try:
-                results.append((done, do(connection)))
+                results.append((done, None if isinstance(do, Sync) else do(connection)))
             except StoreFullError as refusal:  # before anything was written
                 results.append((done, refusal))
         return results

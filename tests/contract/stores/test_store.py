@@ -762,6 +762,37 @@ async def test_what_can_not_be_brought_into_the_file_is_in_the_log(tmp_path, mon
     assert synced == [True, False, True]
 
 
+async def test_what_the_disk_failed_to_take_is_told_and_not_tried_again(tmp_path, monkeypatch):
+    """After a failed sync, Linux may call the next one a success though nothing is there."""
+    tried = []
+
+    def fail(connection):
+        tried.append(connection)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with SqliteStore(tmp_path / "state") as store:
+        [number] = await store.write([FULL])
+        await store.finish([number], until=9.0, synced=False)
+        with monkeypatch.context() as patched:
+            patched.setattr(schema, "checkpoint", fail)
+            with pytest.raises(StoreError, match="disk I/O error"):
+                await store.sync()
+        assert len(tried) == 1
+        await store.sync()
+        assert ids(await store.select(Query(state=State.DONE))) == [number]
+
+
+async def test_a_folder_that_is_gone_is_told_and_stops_no_thread(tmp_path):
+    async with SqliteStore(tmp_path / "state") as store:
+        [number] = await store.write([FULL])
+        await store.finish([number], until=9.0, synced=False)
+        shutil.rmtree(tmp_path / "state")
+        for said in ("was removed while it was in use", "is its folder there", "is its folder"):
+            with pytest.raises(StoreError, match=said):
+                async with asyncio.timeout(5):
+                    await store.sync()
+
+
 async def test_nobody_waits_for_the_disk_with_whoever_wants_it(tmp_path, monkeypatch):
     """A sync that comes with other work is done after that was told."""
     order, checkpoint = [], schema.checkpoint
