@@ -158,7 +158,8 @@ class Delivery:
     def ack_nowait(self) -> bool:
         """Do what `ack` does, if that takes no waiting; where this is false, `ack` is awaited.
 
-        It is asked first, since an event needs no task then. It must raise nothing.
+        It is asked first, since an event needs no task then; it may begin what `ack` then waits
+        for, so that several go together. It must raise nothing.
         """
         return type(self).ack is Delivery.ack
 

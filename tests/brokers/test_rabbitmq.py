@@ -1,6 +1,8 @@
 """The RabbitMQ source against the real server: headers, options, mistakes, and what takes long."""
 
 import asyncio
+import contextlib
+import gc
 import itertools
 import os
 from contextlib import asynccontextmanager
@@ -15,7 +17,7 @@ from faas_connector import Controller, ControllerConfig, Limits, Timeouts
 from faas_connector.errors import ConfigError, SourceError
 from faas_connector.settings.sources import load_source
 from faas_connector.sources.rabbitmq import RabbitMqSource
-from faas_connector.sources.rabbitmq.connection import send_together
+from faas_connector.sources.rabbitmq.connection import acknowledge, connected
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import FaultProxy, LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import ContractSession, opened
@@ -230,11 +232,11 @@ async def test_no_more_are_sent_than_may_be_unsettled(rabbitmq, channel, queue):
 async def test_acknowledgements_go_together(rabbitmq, channel, queue, monkeypatch):
     sent = []
 
-    async def noting(where, frames):
-        sent.append(sorted(each.delivery_tag for each in frames))
-        await send_together(where, frames)
+    async def noting(where, tags):
+        sent.append(sorted(tags))
+        await acknowledge(where, tags)
 
-    monkeypatch.setattr("faas_connector.sources.rabbitmq.delivery.send_together", noting)
+    monkeypatch.setattr("faas_connector.sources.rabbitmq.delivery.acknowledge", noting)
     await send(channel, queue, *(b"%d" % number for number in range(20)))
     async with reading(source_of(rabbitmq, queue)) as found:
         *acked, last = await found.take(20)
@@ -246,6 +248,58 @@ async def test_acknowledgements_go_together(rabbitmq, channel, queue, monkeypatc
     with pytest.raises(SourceError, match="the channel is closed"):
         await last.ack()
     assert await left(rabbitmq, queue) == 1
+
+
+async def test_what_is_acknowledged_on_a_channel_that_is_closing_is_not_done(
+    rabbitmq, channel, queue, caplog
+):
+    await send(channel, queue, *(b"%d" % number for number in range(20)))
+    async with reading(source_of(rabbitmq, queue)) as found:
+        deliveries = await found.take(20)
+        consuming = deliveries[0]._channels.consuming
+        await consuming.basic_ack(10**6)  # nobody was sent so many: the broker closes it
+        await consuming._Channel__close_event.wait()
+        assert not any(each.ack_nowait() for each in deliveries)
+        for each in deliveries[:10]:
+            with pytest.raises(SourceError, match="the channel is closed"):
+                await each.ack()
+        del deliveries, each
+        gc.collect()
+    assert "never retrieved" not in caplog.text
+    assert await left(rabbitmq, queue) == 20
+
+
+async def test_a_broker_that_reads_nothing_does_not_hold_up_the_end(rabbitmq, monkeypatch):
+    monkeypatch.setattr("faas_connector.sources.rabbitmq.connection._CLOSING", 0.2)
+    reads = asyncio.Event()
+    reads.set()
+
+    async def pass_on(reader, writer, *, held):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(4096):
+                writer.write(data)
+                await writer.drain()
+                if held:
+                    await reads.wait()
+        writer.close()
+
+    async def relay(reader, writer):
+        theirs, ours = await asyncio.open_connection(rabbitmq.host, rabbitmq.port)
+        await asyncio.gather(
+            pass_on(reader, ours, held=True), pass_on(theirs, writer, held=False)
+        )
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        async with asyncio.timeout(20):
+            async with connected(source_of(rabbitmq, "none", url=f"amqp://{host}:{port}")) as found:
+                channel = await found.channel(publisher_confirms=False)
+                reads.clear()
+                large = channel.basic_publish(b"x" * 32 * 1024 * 1024, routing_key="none")
+                publishing = asyncio.create_task(large)
+                await asyncio.sleep(0.1)
+        reads.set()
+        await asyncio.gather(publishing, return_exceptions=True)
 
 
 async def test_several_queues_divide_what_may_be_unsettled(rabbitmq, channel, queue, monkeypatch):

@@ -128,6 +128,8 @@ class Partitions:
             if not committing.done():
                 committing.cancel()
                 await asyncio.gather(committing, return_exceptions=True)
+            elif not committing.cancelled():
+                committing.exception()  # else it is logged where nobody waits for it any more
         for each in due:
             each.committed = offsets[each.tp]
 

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 from typing import Any, cast
 
 from faas_connector.auth import text_of
@@ -24,7 +25,9 @@ from faas_connector.sources.rabbitmq.settings import RabbitMqSettings
 try:
     from aiormq import Connection
     from aiormq.abc import AbstractChannel, ChannelFrame, DeliveredMessage
+    from aiormq.connection import TransportFactory
     from aiormq.exceptions import (
+        AMQPConnectionError,
         AMQPError,
         ChannelInvalidStateError,
         ChannelNotFoundEntity,
@@ -47,9 +50,9 @@ __all__ = [
     "Connection",
     "DeliveredMessage",
     "DeliveryError",
+    "acknowledge",
     "connected",
     "reason_of",
-    "send_together",
 ]
 
 # It logs each failed attempt with its traceback; what matters of that is in our own error.
@@ -83,16 +86,39 @@ async def connected(source: RabbitMqSettings) -> AsyncGenerator[Connection]:
     Raises:
         SourceError: the broker can't be reached, or refuses us.
     """
-    connection = _connection(source)
+    connection, transport = _connection(source)
     try:
         await whole(_connect(connection, source), f"{source.name}: connect")
         yield connection
     finally:
-        closing = asyncio.create_task(_closed(connection), name=f"{source.name}: close")
+        closing = asyncio.create_task(_closed(connection, transport), name=f"{source.name}: close")
         await asyncio.wait([closing])
 
 
-def _connection(source: RabbitMqSettings) -> Connection:
+class _Transport(TransportFactory):
+    """As the library's, but it can be cut: it waits for a peer that reads nothing for ever."""
+
+    def __init__(self, context: SSLContext | None) -> None:
+        self._context = context
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def create(
+        self, url: URL, **_: Any
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            found = await asyncio.open_connection(url.host, url.port, ssl=self._context)
+        except OSError as error:
+            raise AMQPConnectionError(*error.args) from error
+        self._writer = found[1]
+        return found
+
+    def cut(self) -> None:
+        """End it at once."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
+
+def _connection(source: RabbitMqSettings) -> tuple[Connection, _Transport]:
     context = ssl_context(source, source.name, implied=source.url.startswith("amqps:"))
     password = None if source.password is None else text_of(source.password)
     host, port = source.address
@@ -103,9 +129,10 @@ def _connection(source: RabbitMqSettings) -> Connection:
         scheme="amqp" if context is None else "amqps", host=host, port=port,
         user=source.user or None, password=password, query=query,
     )  # fmt: skip
-    connection = Connection(url, context=context)
+    transport = _Transport(context)
+    connection = Connection(url, transport_factory=transport)
     connection.vhost = source.virtual_host
-    return connection
+    return connection, transport
 
 
 async def _connect(connection: Connection, source: RabbitMqSettings) -> None:
@@ -135,22 +162,26 @@ async def _connect(connection: Connection, source: RabbitMqSettings) -> None:
         ) from None
 
 
-async def send_together(channel: AbstractChannel, frames: Sequence[Basic.Ack]) -> None:
-    """Send frames in one piece, and wait until they are on their way. Raises FAILURES."""
-    library: Any = ChannelFrame
+async def acknowledge(channel: AbstractChannel, tags: Sequence[int]) -> None:
+    """Acknowledge messages in one piece, and wait until that is on its way. Raises FAILURES."""
     if channel.is_closed:
         raise ChannelInvalidStateError
-    sent: asyncio.Future[None] = cast("Any", channel).create_future()
+    *others, last = tags
+    library: Any = ChannelFrame
+    frames = library.marshall(channel.number, [Basic.Ack(tag) for tag in others])
     queue: asyncio.Queue[object] = cast("Any", channel.connection).write_queue
-    await queue.put(library.marshall(channel.number, frames, sent))
-    await sent
+    await queue.put(frames)
+    # The library knows, and raises, whether the channel is about to be closed.
+    await channel.basic_ack(last)
 
 
-async def _closed(connection: Connection) -> None:
+async def _closed(connection: Connection, transport: _Transport) -> None:
+    alarm = asyncio.get_running_loop().call_later(_CLOSING, transport.cut)
     if hasattr(connection, "_writer_task"):
         with contextlib.suppress(*FAILURES, TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(_CLOSING):
                 await connection.close()
+    alarm.cancel()
     # Whoever still waits to send something waits for a writer that has ended.
     queue = cast("asyncio.Queue[bytes]", vars(connection)["write_queue"])
     while not queue.empty():

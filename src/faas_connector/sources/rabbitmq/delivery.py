@@ -13,10 +13,9 @@ from faas_connector.source import Delivery
 from faas_connector.sources.rabbitmq.connection import (
     FAILURES,
     AbstractChannel,
-    Basic,
     DeliveredMessage,
+    acknowledge,
     reason_of,
-    send_together,
 )
 
 # Seconds after which the last delivery of an event is parked rather than left with the broker.
@@ -55,12 +54,13 @@ class Channels:
         self._acked.append(tag)
         if self._acking is None:
             self._acking = asyncio.create_task(self._ack_all(), name=f"{self.label}: acknowledge")
+            self._acking.add_done_callback(_hear)
         return self._acking
 
     async def _ack_all(self) -> None:
         async with self._turn:
             acked, self._acked, self._acking = self._acked, [], None
-            await send_together(self.consuming, [Basic.Ack(tag) for tag in acked])
+            await acknowledge(self.consuming, acked)
 
     async def tell(self, sending: Awaitable[object]) -> None:
         """Send what settles a message.
@@ -128,14 +128,18 @@ class RabbitMqDelivery(Delivery):
         return self
 
     def ack_nowait(self) -> bool:
-        """Begin to; `ack` waits for it."""
-        self._acking = self._channels.ack(self.tag)
+        """Begin to tell the broker; `ack` waits for it."""
+        self._begin_ack()
         return False
 
     async def ack(self) -> None:
         """Tell the broker that it is done."""
-        acking = self._acking or self._channels.ack(self.tag)
-        await self._channels.tell(asyncio.shield(acking))
+        await self._channels.tell(asyncio.shield(self._begin_ack()))
+
+    def _begin_ack(self) -> asyncio.Task[None]:
+        if self._acking is None:
+            self._acking = self._channels.ack(self.tag)
+        return self._acking
 
     async def nack(self, delay: float = 0.0) -> None:  # noqa: ARG002
         """Have the broker deliver it again, at once."""
@@ -164,6 +168,12 @@ class RabbitMqDelivery(Delivery):
             )
         )  # fmt: skip
         await self.ack()
+
+
+def _hear(acking: asyncio.Task[None]) -> None:
+    """What went wrong is told to whoever waits, if anybody does."""
+    if not acking.cancelled():
+        acking.exception()
 
 
 def _sendable(value: Any) -> Any:
