@@ -285,9 +285,7 @@ async def test_a_broker_that_reads_nothing_does_not_hold_up_the_end(rabbitmq, mo
 
     async def relay(reader, writer):
         theirs, ours = await asyncio.open_connection(rabbitmq.host, rabbitmq.port)
-        await asyncio.gather(
-            pass_on(reader, ours, held=True), pass_on(theirs, writer, held=False)
-        )
+        await asyncio.gather(pass_on(reader, ours, held=True), pass_on(theirs, writer, held=False))
 
     async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()

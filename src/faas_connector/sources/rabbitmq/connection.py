@@ -102,9 +102,7 @@ class _Transport(TransportFactory):
         self._context = context
         self._writer: asyncio.StreamWriter | None = None
 
-    async def create(
-        self, url: URL, **_: Any
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def create(self, url: URL, **_: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
             found = await asyncio.open_connection(url.host, url.port, ssl=self._context)
         except OSError as error:
