@@ -107,6 +107,25 @@ def served(runnables: Sequence[Runnable], config: ControllerConfig) -> list[Serv
     return found
 
 
+def _check(event: object, source: str) -> None:
+    """Refuse what can't be sent, where types were not heeded.
+
+    Raises:
+        ConfigError: what it is, and what to give.
+    """
+    if not isinstance(event, Event):
+        raise ConfigError(
+            f"source {source} gave {event!r:.80}, which is no Event; for example "
+            'Event("payment.received", b"{}")'
+        )
+    data: object = event.data
+    if not isinstance(data, bytes):
+        raise ConfigError(
+            f"source {source} gave an event whose data is {type(data).__name__}; give bytes, for "
+            "example text.encode()"
+        )
+
+
 def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served:
     scope = runnable if isinstance(runnable, Scoped) else Scoped(runnable)
     source: object = scope.source
@@ -283,6 +302,9 @@ class Supervisor:
     async def _read(self, session: LiveSession, deliveries: AsyncIterator[Delivery]) -> None:
         intake, dispatcher, stopping = self._intake, self._dispatcher, self._stopping
         async for delivery in deliveries:
+            event = delivery.event
+            if type(event) is not Event or type(event.data) is not bytes:
+                _check(event, intake.name)
             if stopping.is_set():
                 # At once: a source that has something at hand would not let anyone else tell it.
                 session.stopping.set()

@@ -485,6 +485,20 @@ class TestRefusals:
     async def test_holding_needs_a_store(self):
         assert "unmatched is 'hold'" in await self.refusal(MemorySource(), unmatched=Unmatched.HOLD)
 
+    @pytest.mark.parametrize(
+        ("event", "said"),
+        [
+            (Event("topic", "text"), "source events gave an event whose data is str; give bytes"),
+            (Event("topic", {"a": 1}), "source events gave an event whose data is dict; give byt"),
+            ({"topic": "t"}, "source events gave {'topic': 't'}, which is no Event; for example"),
+        ],
+    )
+    async def test_what_no_call_can_be_made_of(self, event, said):
+        async def events():
+            yield event
+
+        assert said in await self.refusal(events)
+
     async def test_a_class_is_no_source(self):
         assert "is the class MemorySource" in await self.refusal(MemorySource, store=MemoryStore())
 
