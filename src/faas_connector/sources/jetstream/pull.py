@@ -7,6 +7,7 @@ https://github.com/nats-io/nats-architecture-and-design, ADR-13.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable
@@ -23,6 +24,8 @@ _log = logging.getLogger("faas_connector.source")
 
 # Seconds that a request for events stays open, and that its end may be late.
 _EXPIRES, _LATE = 30.0, 10.0
+# Seconds at a stop for an answer that is of use and not needed.
+_PATIENCE = 1.0
 _OVER = ("404", "408")
 _PASSING = ("leadership change", "server shutdown", "message size", "maxwaiting")
 
@@ -38,6 +41,8 @@ class Pull:
         self._subscription: Subscription | None = None
         self._asked = 0
         """Events that the server may still send without being asked again."""
+        self._given_back: list[JetStreamDelivery] | None = []
+        """At a stop, until the server knows of it; then None."""
 
     async def begin(self) -> None:
         """Take what the server sends."""
@@ -48,7 +53,7 @@ class Pull:
     async def _take(self, message: Msg) -> None:
         if message.reply.startswith("$JS.ACK."):
             self._asked -= 1
-            self._inbox.put(JetStreamDelivery(message, self._consumer))
+            self._inbox.put(JetStreamDelivery(message, self._consumer, self))
         elif message.headers:
             self._end_of_request(message.headers)
 
@@ -85,7 +90,9 @@ class Pull:
                         await inbox.change()
             if self._subscription is not None:
                 await self._subscription.drain()  # type: ignore[no-untyped-call]
-            for delivery in inbox.take_all():
+                await self._forget_request()
+            given_back, self._given_back = self._given_back or [], None
+            for delivery in (*given_back, *inbox.take_all()):
                 if delivery.is_last:
                     yield delivery
                 else:
@@ -94,6 +101,23 @@ class Pull:
             raise SourceError(f"{self._consumer.label}: the server is silent") from None
         except Error as error:
             raise SourceError(f"{self._consumer.label}: {error}") from None
+
+    async def _forget_request(self) -> None:
+        """Have the server look through what it was asked for, and forget our request."""
+        subject = self._consumer.next_subject.replace(".MSG.NEXT.", ".INFO.", 1)
+        with contextlib.suppress(Error, TimeoutError):
+            await self._client.request(subject, timeout=_PATIENCE)
+
+    def keeps_back(self, delivery: JetStreamDelivery) -> bool:
+        """Whether it goes back only once the server sends us nothing more.
+
+        What a server of version 2.9 would send again while a subscription ends, it holds back from
+        everybody until `ack_wait` is over.
+        """
+        if self._given_back is None or not self._inbox.is_stopping:
+            return False
+        self._given_back.append(delivery)
+        return True
 
     async def extend(self) -> None:
         """Keep the server from delivering again what waits here to be read."""
@@ -110,9 +134,9 @@ class Pull:
 class JetStreamDelivery(Delivery):
     """An event of a stream, unsettled at its consumer."""
 
-    __slots__ = ("_message",)
+    __slots__ = ("_message", "_pull")
 
-    def __init__(self, message: Msg, consumer: Consumer) -> None:
+    def __init__(self, message: Msg, consumer: Consumer, pull: Pull) -> None:
         found = message.metadata
         stream, sequence, count = found.stream, found.sequence.stream, found.num_delivered
         stored = found.timestamp.isoformat()
@@ -135,7 +159,7 @@ class JetStreamDelivery(Delivery):
             deadline=consumer.deadline(count),
             is_last=consumer.max_deliver is not None and count >= consumer.max_deliver,
         )
-        self._message = message
+        self._message, self._pull = message, pull
         if self.is_last:
             _log.warning(
                 "%s delivers event %d for the last time (max_deliver is %d)",
@@ -148,7 +172,8 @@ class JetStreamDelivery(Delivery):
 
     async def nack(self, delay: float = 0.0) -> None:
         """Have the server deliver it again."""
-        await _sent(self._message.nak(delay))
+        if not self._pull.keeps_back(self):
+            await _sent(self._message.nak(delay))
 
     async def reject(self) -> None:
         """Have the server deliver it to nobody again."""
