@@ -345,7 +345,7 @@ def vars_of(source):
         ({"vhost": "nowhere"}, "refuses the virtual host 'nowhere'"),
         ({"vhost": "closed"}, "refuses the virtual host 'closed'"),
         ({"user": USER, "password": PASSWORD, "queues": ("closed",)}, "ACCESS_REFUSED"),
-        ({"create": False}, "and create is false"),
+        ({"create": False}, "create is false; declare it, correct its name, or set create"),
         ({"dead_letter_exchange": "nowhere"}, "there is no exchange nowhere"),
         ({"tls": True}, "can't connect"),
         ({"tls_port": True}, "CERTIFICATE_VERIFY_FAILED"),
