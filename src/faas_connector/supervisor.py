@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
@@ -110,6 +111,12 @@ def served(runnables: Sequence[Runnable], config: ControllerConfig) -> list[Serv
 def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served:
     scope = runnable if isinstance(runnable, Scoped) else Scoped(runnable)
     source: object = scope.source
+    if inspect.isasyncgen(source):
+        name = source.__name__
+        raise ConfigError(
+            f"source {number} is an async generator, which could be read only once; "
+            f"pass {name}, not {name}()"
+        )
     if not hasattr(source, "open"):
         if not callable(source):
             raise ConfigError(
