@@ -199,7 +199,7 @@ async def test_it_is_for_reading():
         for method in ("POST", "PUT", "DELETE"):
             assert (await aside(get, f"{url}/metrics", method))[0] == 405
         assert (await aside(get, f"{url}/other"))[0] == 404
-        with pytest.raises(PortInUseError, match=f"admin: port {port} on 127.0.0.1 is taken"):
+        with pytest.raises(PortInUseError, match=f"^admin: port {port} on 127.0.0.1 is taken"):
             await serve_admin(f"127.0.0.1:{port}", report).__aenter__()
 
 
