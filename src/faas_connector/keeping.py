@@ -311,7 +311,7 @@ class Keeping:
         if topic in self._unwanted or len(self._unwanted) >= _MOST_UNWANTED:
             return
         self._unwanted.add(topic)
-        _log.info(
+        _log.warning(
             "no function asks for %r: events of it are acknowledged and counted, and called for "
             "nobody (this is said once)", topic, extra={"source": tracked.source},
         )  # fmt: skip

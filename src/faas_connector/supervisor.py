@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
@@ -129,6 +130,12 @@ def _check(event: object, source: str) -> None:
 def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served:
     scope = runnable if isinstance(runnable, Scoped) else Scoped(runnable)
     source: object = scope.source
+    if inspect.isasyncgen(source):
+        name = source.__name__
+        raise ConfigError(
+            f"source {number} is an async generator, which could be read only once; "
+            f"pass {name}, not {name}()"
+        )
     if not hasattr(source, "open"):
         if not callable(source):
             raise ConfigError(

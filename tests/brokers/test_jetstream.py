@@ -233,7 +233,7 @@ async def test_a_consumer_with_other_subjects_is_warned_of(
     [
         ({"deliver_subject": "push"}, "no pull consumer with explicit acknowledgement"),
         ({"ack_policy": AckPolicy.NONE}, "no pull consumer with explicit acknowledgement"),
-        (None, "is not there, and create is false"),
+        (None, "is not there, and create is false; create it, correct durable, or set create"),
     ],
 )
 async def test_a_consumer_that_cannot_be_used(server, jetstream, stream, config, said):
@@ -436,6 +436,12 @@ async def test_a_server_without_jetstream_is_told(tmp_path):
             async with opened(source(plain, "S"), (), 30):
                 pass
     assert "\n" not in str(caught.value)
+
+
+async def test_a_wrong_domain_is_told(server, jetstream, stream):
+    with pytest.raises(SourceError, match="no JetStream of the domain 'hub' answers; correct"):
+        async with opened(source(server, stream, domain="hub"), (), 30):
+            pass
 
 
 async def test_another_stream_of_that_name_is_not_taken_for_the_same(server, jetstream, stream):

@@ -305,7 +305,7 @@ async def test_a_topic_that_is_not_there_is_told(kafka, topic):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"topics": ()}, "topics or a pattern"),
+        ({"topics": ()}, r"needs topics or a pattern, .* topics: \[payments\]"),
         ({"brokers": ()}, "brokers is empty"),
         ({"brokers": ("kafka:nine",)}, "must each be HOST:PORT, got 'kafka:nine'"),
         ({"brokers": "http://kafka:9092"}, "must each be HOST:PORT"),

@@ -345,7 +345,7 @@ def vars_of(source):
         ({"vhost": "nowhere"}, "refuses the virtual host 'nowhere'"),
         ({"vhost": "closed"}, "refuses the virtual host 'closed'"),
         ({"user": USER, "password": PASSWORD, "queues": ("closed",)}, "ACCESS_REFUSED"),
-        ({"create": False}, "and create is false"),
+        ({"create": False}, "create is false; declare it, correct its name, or set create"),
         ({"dead_letter_exchange": "nowhere"}, "there is no exchange nowhere"),
         ({"tls": True}, "can't connect"),
         ({"tls_port": True}, "CERTIFICATE_VERIFY_FAILED"),
@@ -375,6 +375,7 @@ async def test_a_mistake_is_one_clear_line(rabbitmq, queue, options, said):
         ({"url": "amqp://host?heartbeat=1"}, "for example amqp://"),
         ({"queues": ()}, "needs a name"),
         ({"bindings": (":key",)}, "must be EXCHANGE:KEY"),
+        ({"bindings": ("shop:#", "shop")}, "must be EXCHANGE:KEY, got 'shop'"),
         ({"prefetch": 0}, "must be above 0"),
         ({"prefetch": 70000}, "65535 or less"),
         ({"heartbeat": 0.5}, "1s or more"),
@@ -386,6 +387,10 @@ def test_what_can_never_work_is_refused(options, said):
     with pytest.raises(ConfigError, match=said) as caught:
         RabbitMqSource(**{"queues": ("a",), **options})
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_binding_may_have_an_empty_key():
+    assert RabbitMqSource(queues=("a",), bindings=("shop:",)).bindings == ("shop:",)
 
 
 def test_it_is_found_by_its_entry_point():

@@ -106,8 +106,17 @@ def test_a_program_calls_the_function_and_ends_cleanly(start, threaded_gateway, 
     threaded_gateway.add(LocalFunction(name="printer", annotations={"topic": TOPICS}, answer="ok"))
     file = tmp_path / "connector.py"
     file.write_text(block.code)
-    program = start(str(file), stdin="hello\n")
+    letter = tmp_path / "inbox" / "letter"
+    letter.parent.mkdir()
+    letter.write_text("hello")
+    program = start(str(file), stdin="hello\n", XDG_STATE_HOME=str(tmp_path))
     threaded_gateway.wait_received(1, within=60)
+    if block.note.startswith("logs, "):
+        status = program.interrupt() if block.note == "logs, until interrupted" else program.end()
+        assert status == 0
+        assert not re.search("WARNING|ERROR|Traceback", program.errors)
+        assert letter.exists() == ("INBOX" not in block.code)
+        return
     assert "payment.received" in program.line()
     if block.note == "runs until interrupted":
         program.interrupt()

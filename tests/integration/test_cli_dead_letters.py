@@ -396,7 +396,9 @@ def test_a_folder_without_state_is_named(run, folder):
 
 def test_an_empty_store_has_none(run, folder, threaded_gateway):
     put(folder)
-    assert run("list").stderr == "no dead letters\n"
+    where = f"in {folder} (name another with --state DIR)\n"
+    assert run("list").stderr == f"no dead letters {where}"
+    assert run("list", "--topic", "orders").stderr == f"no dead letters that fit {where}"
     assert run("export").stdout == ""
     assert (
         run("replay", "-g", threaded_gateway.url).stdout == "0 sent, 0 failed again, 0 not sent\n"

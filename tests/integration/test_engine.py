@@ -502,6 +502,12 @@ class TestRefusals:
     async def test_a_class_is_no_source(self):
         assert "is the class MemorySource" in await self.refusal(MemorySource, store=MemoryStore())
 
+    async def test_a_generator_that_was_called_is_no_source(self):
+        async def payments():
+            yield Event("one", b"1")
+
+        assert "pass payments, not payments()" in await self.refusal(payments())
+
 
 @pytest.mark.parametrize(
     ("said", "configured", "expected"),

@@ -94,7 +94,7 @@ async def test_a_taken_port_is_an_os_error_with_advice() -> None:
                 pass
         assert isinstance(caught.value, OSError)
         assert caught.value.errno == errno.EADDRINUSE
-        assert f"port {first.port} on 127.0.0.1 is taken" in str(caught.value)
+        assert str(caught.value).startswith(f"port {first.port} on 127.0.0.1 is taken; give ")
         with pytest.raises(PortInUseError):
             async with LocalGateway(metrics_port=first.port):
                 pass

@@ -16,7 +16,7 @@ import click
 from faas_connector.cli.command import DEBUG, HELP_SETTINGS, Command
 from faas_connector.cli.failures import CommandError
 from faas_connector.cli.letters import details, rows
-from faas_connector.cli.letters_options import Selection, opened, selection_options
+from faas_connector.cli.letters_options import Selection, opened, path_of, selection_options
 from faas_connector.cli.lint import count
 from faas_connector.cli.output import note, say, table
 from faas_connector.cli.replay import command as replay
@@ -81,7 +81,8 @@ async def _list(selection: Selection) -> None:
             else:
                 more += 1
     if not found:
-        note("no dead letters" if selection.is_all else "no dead letters that fit")
+        what = "no dead letters" if selection.is_all else "no dead letters that fit"
+        note(f"{what} in {path_of(selection.folder)} (name another with --state DIR)")
         return
     say(table(rows(found, width=shutil.get_terminal_size((100, 0)).columns)))
     if more:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
@@ -103,6 +104,15 @@ def selection_options(command: Callable[Concatenate[Selection, P], R]) -> Callab
     return decorated
 
 
+def path_of(folder: str | None) -> Path:
+    """Where a state folder is; None for the one that the settings name."""
+    return _store(folder).folder
+
+
+def _store(folder: str | None) -> SqliteStore:
+    return SqliteStore(folder or general(os.environ).settings.state.folder, lock_wait=None)
+
+
 @asynccontextmanager
 async def opened(folder: str | None) -> AsyncGenerator[DeadLetters]:
     """The dead letters of a state folder, beside the run that may have it.
@@ -110,8 +120,7 @@ async def opened(folder: str | None) -> AsyncGenerator[DeadLetters]:
     Raises:
         CommandError: there is no such folder.
     """
-    named = folder or general(os.environ).settings.state.folder
-    store = SqliteStore(named, lock_wait=None)
+    store = _store(folder)
     if not store.path.exists():
         raise CommandError(
             f"there is no connector's state in {store.folder}; name its folder with --state DIR"

@@ -15,6 +15,10 @@ _HIGHEST_PORT = 65_535
 class PortInUseError(ConnectorError, OSError):
     """Somebody else listens on the port; try another, or 0 for any free one."""
 
+    def __str__(self) -> str:
+        """What happened, without the number of the error before it."""
+        return self.strerror or super().__str__()
+
 
 class Port:
     """A port on one address, kept for its owner until `close`.

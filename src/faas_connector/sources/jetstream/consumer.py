@@ -85,8 +85,7 @@ async def consumer_of(
             info = found or await _created(jetstream, label, stream, wanted)
     except (NoRespondersError, ServiceUnavailableError) as error:
         said = getattr(error, "description", None)
-        reason = "the server has no JetStream, or not in this domain or account; start it with -js"
-        raise SourceError(f"{name}: {said or reason}") from None
+        raise SourceError(f"{name}: {said or _lacking(domain)}") from None
     except TimeoutError:
         raise SourceError(f"{label}: JetStream does not answer; may this user use it?") from None
     except APIError as error:
@@ -112,6 +111,16 @@ async def consumer_of(
         limit,
         passing=info.name != wanted.durable_name,
     )
+
+
+def _lacking(domain: str) -> str:
+    """What to say where nobody answers for JetStream."""
+    if domain:
+        return (
+            f"no JetStream of the domain {domain!r} answers; correct domain, or leave it out for "
+            "the server's own"
+        )
+    return "the server has no JetStream, or not in this account; start it with -js"
 
 
 def _subjects(config: ConsumerConfig) -> set[str]:
@@ -156,7 +165,9 @@ async def _found(
             f"nats stream add {stream}"
         ) from None
     if not create:
-        raise SourceError(f"{label} is not there, and create is false")
+        raise SourceError(
+            f"{label} is not there, and create is false; create it, correct durable, or set create"
+        )
     return None
 
 

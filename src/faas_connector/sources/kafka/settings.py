@@ -105,7 +105,7 @@ class KafkaSettings(BrokerSettings):
             _check_broker(broker)
         if bool(self.topics) == bool(self.pattern):
             raise ConfigError(
-                "kafka reads topics or a pattern, one of them; for example topics=('payments',)"
+                "kafka needs topics or a pattern, one of them; for example topics: [payments]"
             )
         check_login(self, "kafka")
         check_above_zero(

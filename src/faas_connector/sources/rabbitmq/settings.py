@@ -117,10 +117,11 @@ class RabbitMqSettings(BrokerSettings):
         if not self.queues or not all(self.queues):
             raise ConfigError("rabbitmq.queues needs a name; for example ('orders',)")
         for binding in self.bindings:
-            if not binding.partition(":")[0]:
+            exchange, colon, _ = binding.partition(":")
+            if not (exchange and colon):
                 raise ConfigError(
                     f"rabbitmq.bindings must be EXCHANGE:KEY, got {binding!r}; "
-                    "for example 'shop:order.*'"
+                    "for example 'shop:order.*', or 'shop:' for the empty key"
                 )
         if self.queue_type is QueueType.QUORUM and (self.auto_delete or self.exclusive):
             raise ConfigError("rabbitmq: a quorum queue can't be auto_delete or exclusive")

@@ -51,7 +51,10 @@ async def _have_queue(
             await channel.queue_declare(queue, passive=True)
         return False
     if not source.create:
-        raise SourceError(f"{source.name}: there is no {what}, and create is false")
+        raise SourceError(
+            f"{source.name}: there is no {what}, and create is false; declare it, correct its "
+            "name, or set create"
+        )
     quorum = source.queue_type is QueueType.QUORUM and not trial
     arguments: dict[str, Any] = {"x-queue-type": "quorum"} if quorum else {}
     if quorum and source.delivery_limit is not None:
