@@ -181,7 +181,16 @@ class Engine:
             await self.gate.aclose()
         if self._fatal is not None:
             raise self._fatal
+        self._tell_end(dispatcher)
         return settled
+
+    def _tell_end(self, dispatcher: Dispatcher) -> None:
+        counts = dispatcher.keeping.counts
+        _log.info(
+            "the run is over: %d events read, %d acknowledged, %d parked, %d dead letters",
+            sum(it.intake.counts.read for it in self._served), dispatcher.settler.acked,
+            counts.parked, counts.dead_lettered,
+        )  # fmt: skip
 
     def _supervisor(self, it: Served, dispatcher: Dispatcher) -> Supervisor:
         return Supervisor(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -98,6 +99,9 @@ def test_a_source_on_the_command_line(start, printer):
     printer.wait_received(3, within=60)
     assert run.end(signal.SIGTERM) == 0, run.errors
     assert "SIGTERM: draining" in run.errors
+    told = re.search(r"over: (\d+) events read, (\d+) acknowledged, 0 parked, 0 dead", run.errors)
+    assert told is not None
+    assert told[1] == told[2] == str(len(printer.received))
     assert printer.received[0].header("X-Topic") == "orders.new"
 
 
