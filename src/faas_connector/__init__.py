@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from faas_connector.response import LogResponses as LogResponses
     from faas_connector.retry import Backoff as Backoff
     from faas_connector.retry import RetryPolicy as RetryPolicy
+    from faas_connector.runnables import Scoped as Scoped
     from faas_connector.running import run as run
     from faas_connector.source import Delivery as Delivery
     from faas_connector.source import Source as Source
     from faas_connector.source import SourceTraits as SourceTraits
-    from faas_connector.supervisor import Scoped as Scoped
     from faas_connector.topic_map import TopicMap as TopicMap
 
 # The same for the running program. The module of a name is loaded when the name is asked for: most
@@ -64,7 +64,7 @@ _HOMES = {
     "LogResponses": "response",
     "OnFailure": "config",
     "RetryPolicy": "retry",
-    "Scoped": "supervisor",
+    "Scoped": "runnables",
     "Source": "source",
     "SourceTraits": "source",
     "Timeouts": "config",

@@ -21,9 +21,9 @@ from faas_connector.metrics import Phase, Report
 from faas_connector.names import FunctionName, Invocation
 from faas_connector.planning import CallOptions, CallPlan, event_of
 from faas_connector.response import InvokerResponse, ResponseSubscriber
+from faas_connector.runnables import Runnable
 from faas_connector.store import Store
 from faas_connector.subscriptions import Only, Overflow, Subscriptions
-from faas_connector.supervisor import Runnable
 from faas_connector.topic_map import TopicMap
 from faas_connector.urls import check_callback_url
 

@@ -25,9 +25,10 @@ from faas_connector.metrics import Phase, RunReport
 from faas_connector.parking import Parking
 from faas_connector.pursuit import Pursuit
 from faas_connector.reporting import run_report
+from faas_connector.runnables import Runnable, Served, served
 from faas_connector.source import Guarantee, SourceTraits
 from faas_connector.store import Store, StoreCounts
-from faas_connector.supervisor import Runnable, Served, Supervisor, served
+from faas_connector.supervisor import Supervisor
 from faas_connector.topic_map import TopicMap
 
 _log = logging.getLogger("faas_connector.run")

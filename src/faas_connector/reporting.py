@@ -8,8 +8,9 @@ from faas_connector.dispatcher import Dispatcher
 from faas_connector.limiter import Limiter
 from faas_connector.metrics import RunReport, SourceReport
 from faas_connector.pursuit import PursuitCounts
+from faas_connector.runnables import Served
 from faas_connector.store import StoreCounts
-from faas_connector.supervisor import Served, Supervisor
+from faas_connector.supervisor import Supervisor
 
 
 def run_report(

@@ -13,8 +13,8 @@ from typing import Any, Final
 from faas_connector.config import ControllerConfig
 from faas_connector.controller import Controller
 from faas_connector.loops import event_runner
+from faas_connector.runnables import Runnable
 from faas_connector.store import Store
-from faas_connector.supervisor import Runnable
 
 _log = logging.getLogger("faas_connector.run")
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
-import msgspec
-
-from faas_connector.config import ControllerConfig
 from faas_connector.dispatcher import Dispatcher
 from faas_connector.errors import ConfigError, ConnectorError, MissingExtraError, SourceError
 from faas_connector.event import Event
-from faas_connector.intake import Intake, Tracked
+from faas_connector.intake import Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.leaving import with_those_ahead
 from faas_connector.pursuit import Pursuit
 from faas_connector.retry import Backoff, RetryPolicy
+from faas_connector.runnables import Served, check_event
 from faas_connector.session import Drops, Lacks, LiveSession
-from faas_connector.source import Delivery, Guarantee, Pausing, Source, SourceTraits
+from faas_connector.source import Delivery, Pausing
 from faas_connector.topic_map import TopicMap
 
 _log = logging.getLogger("faas_connector.source")
@@ -40,124 +37,6 @@ _EXTEND_WITHIN = 1 / 6
 _FULL = 1.0
 # Seconds that a source may take to end by itself once all it read is settled.
 _LAST_READ = 1.0
-
-EventMaker = Callable[[], AsyncIterable[Event]]
-"""The smallest source: an async generator function. At most once."""
-
-
-class Scoped(msgspec.Struct, frozen=True):
-    """A source whose events go to the functions of some namespaces only, or as CloudEvents.
-
-    Example:
-        ```python
-        await controller.run(Scoped(kafka, namespaces=("team-a", "shared-*")), cron)
-        ```
-    """
-
-    source: Source | EventMaker
-    """Where the events come from."""
-    namespaces: tuple[str, ...] = ()
-    """Exact, or patterns with `*`; empty for all."""
-    cloudevents: bool = False
-    """Whether calls carry CloudEvents' header fields (binary mode): `ce-id`, `ce-type`…"""
-
-
-Runnable = Source | EventMaker | Scoped
-
-
-class _Generated:
-    """A source made of an async generator function."""
-
-    traits = SourceTraits(guarantee=Guarantee.AT_MOST_ONCE)
-
-    def __init__(self, make: EventMaker, name: str) -> None:
-        self._make = make
-        self.name = name
-
-    @asynccontextmanager
-    async def open(self, _session: object, /) -> AsyncGenerator[AsyncIterator[Delivery]]:
-        events = self._make()
-        try:
-            yield (Delivery(event) async for event in events)
-        finally:
-            if isinstance(events, AsyncGenerator):
-                await events.aclose()
-
-
-class Served(msgspec.Struct, frozen=True):
-    """A source, and what is in hand of it."""
-
-    source: Source
-    intake: Intake
-
-
-def served(runnables: Sequence[Runnable], config: ControllerConfig) -> list[Served]:
-    """What is to be run.
-
-    Raises:
-        ConfigError: one of them is no source, or two have the same name.
-    """
-    found = [_served(runnable, config, number) for number, runnable in enumerate(runnables, 1)]
-    names = [each.source.name for each in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(
-                f"two sources are called {name!r}; give each a name of its own, for example "
-                f"{name}-2, since what is kept of a source is found by its name"
-            )
-    return found
-
-
-def _check(event: object, source: str) -> None:
-    """Refuse what can't be sent, where types were not heeded.
-
-    Raises:
-        ConfigError: what it is, and what to give.
-    """
-    if not isinstance(event, Event):
-        raise ConfigError(
-            f"source {source} gave {event!r:.80}, which is no Event; for example "
-            'Event("payment.received", b"{}")'
-        )
-    data: object = event.data
-    if not isinstance(data, bytes):
-        raise ConfigError(
-            f"source {source} gave an event whose data is {type(data).__name__}; give bytes, for "
-            "example text.encode()"
-        )
-
-
-def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served:
-    scope = runnable if isinstance(runnable, Scoped) else Scoped(runnable)
-    source: object = scope.source
-    if inspect.isasyncgen(source):
-        name = source.__name__
-        raise ConfigError(
-            f"source {number} is an async generator, which could be read only once; "
-            f"pass {name}, not {name}()"
-        )
-    if not hasattr(source, "open"):
-        if not callable(source):
-            raise ConfigError(
-                f"source {number} must have open(), or be an async generator function, "
-                f"got {source!r}; for example TimerSource()"
-            )
-        source = _Generated(source, getattr(source, "__name__", f"source-{number}"))
-    elif isinstance(source, type):
-        raise ConfigError(
-            f"source {number} is the class {source.__name__}, not a source; "
-            f"for example {source.__name__}()"
-        )
-    made: Source = source  # type: ignore[assignment]
-    intake = Intake(
-        made.name,
-        made.traits,
-        config.limits,
-        namespaces=scope.namespaces,
-        cloudevents=scope.cloudevents,
-        connector="" if config.connector else made.traits.connector,
-    )
-    return Served(made, intake)
 
 
 class Supervisor:
@@ -311,7 +190,7 @@ class Supervisor:
         async for delivery in deliveries:
             event = delivery.event
             if type(event) is not Event or type(event.data) is not bytes:
-                _check(event, intake.name)
+                check_event(event, intake.name)
             if stopping.is_set():
                 # At once: a source that has something at hand would not let anyone else tell it.
                 session.stopping.set()

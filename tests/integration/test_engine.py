@@ -17,10 +17,10 @@ from faas_connector import (
 )
 from faas_connector.config import OnFailure, Unmatched
 from faas_connector.errors import StoreError
+from faas_connector.runnables import Scoped
 from faas_connector.source import Delivery, Guarantee, Settling, SourceTraits
 from faas_connector.store import Entry, Query, Reason, State
 from faas_connector.stores.memory import MemoryStore
-from faas_connector.supervisor import Scoped
 from faas_connector.testing import Fault, LocalFunction, LocalGateway, MemorySource
 
 QUICK = RetryPolicy(attempts=3, min_wait=0.01, max_wait=0.02)

@@ -23,9 +23,9 @@ from faas_connector.errors import ConnectorError, GatewayError, StoreLockedError
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.names import FunctionName
 from faas_connector.observability.admin import admin_address
+from faas_connector.runnables import served
 from faas_connector.serving.listener import Port
 from faas_connector.settings.loading import LoadedSource
-from faas_connector.supervisor import served
 from faas_connector.topic_map import TopicMap
 
 _JOURNALLED = "its events are on disk here before they count as taken"

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from faas_connector.errors import ConfigError, MissingExtraError
+from faas_connector.runnables import Scoped
 from faas_connector.settings.connector import ConnectorSettings, connector_options
 from faas_connector.settings.definition import PREFIX, Option, as_key, leaves, wrong_key
 from faas_connector.settings.file import EXAMPLE
@@ -34,7 +35,6 @@ from faas_connector.settings.sources import (
     source_options,
 )
 from faas_connector.source import Source
-from faas_connector.supervisor import Scoped
 
 T = TypeVar("T")
 Flags = Mapping[str, str | Sequence[str]]
