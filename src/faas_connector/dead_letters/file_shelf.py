@@ -16,6 +16,7 @@ import msgspec
 
 from faas_connector.dead_letters.lines import UnreadableLine, read_lines
 from faas_connector.dead_letters.shelf import Fate, Settled, Split
+from faas_connector.disk import sync_folder
 from faas_connector.errors import StoreError, StoreLockedError
 from faas_connector.planning import from_outside
 from faas_connector.store import Entry, Query, State, fits, within
@@ -181,11 +182,7 @@ class FileShelf:
 def _sync(file: BinaryIO, folder: Path) -> None:
     """Have on disk what is in a file, and that it is there at all."""
     os.fsync(file.fileno())
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
 
 
 def _write(file: BinaryIO, text: bytes) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
+from faas_connector.disk import sync_folder
 from faas_connector.errors import StoreError, StoreVersionError
 from faas_connector.stores.folder import close_file_to_others
 
@@ -124,11 +125,7 @@ def create(path: Path) -> None:
         _migrate(connection, 0)
         connection.execute("PRAGMA journal_mode = WAL")
     new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def version_of(path: Path) -> int:
