@@ -23,7 +23,7 @@ from faas_connector.testing import FaultProxy, LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import ContractSession, opened
 from servers.rabbitmq import PASSWORD, USER
 
-from .harness import replicas, slow_function
+from .harness import eventually, replicas, slow_function
 
 NUMBERS = itertools.count()
 
@@ -295,7 +295,8 @@ async def test_a_broker_that_reads_nothing_does_not_hold_up_the_end(rabbitmq, mo
                 reads.clear()
                 large = channel.basic_publish(b"x" * 32 * 1024 * 1024, routing_key="none")
                 publishing = asyncio.create_task(large)
-                await asyncio.sleep(0.1)
+                transport = found._transport_factory._writer.transport
+                await eventually(lambda: transport.get_write_buffer_size() > 0)
         reads.set()
         await asyncio.gather(publishing, return_exceptions=True)
 

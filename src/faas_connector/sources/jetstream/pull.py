@@ -41,8 +41,8 @@ class Pull:
         self._subscription: Subscription | None = None
         self._asked = 0
         """Events that the server may still send without being asked again."""
-        self._given_back: list[JetStreamDelivery] | None = []
-        """At a stop, until the server knows of it; then None."""
+        self._given_back: list[JetStreamDelivery] = []
+        """At a stop, until the server knows of it."""
 
     async def begin(self) -> None:
         """Take what the server sends."""
@@ -91,8 +91,8 @@ class Pull:
             if self._subscription is not None:
                 await self._subscription.drain()  # type: ignore[no-untyped-call]
                 await self._forget_request()
-            given_back, self._given_back = self._given_back or [], None
-            for delivery in (*given_back, *inbox.take_all()):
+                self._subscription = None
+            for delivery in (*self._given_back, *inbox.take_all()):
                 if delivery.is_last:
                     yield delivery
                 else:
@@ -114,7 +114,7 @@ class Pull:
         What a server of version 2.9 would send again while a subscription ends, it holds back from
         everybody until `ack_wait` is over.
         """
-        if self._given_back is None or not self._inbox.is_stopping:
+        if self._subscription is None or not self._inbox.is_stopping:
             return False
         self._given_back.append(delivery)
         return True

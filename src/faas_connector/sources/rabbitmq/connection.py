@@ -165,10 +165,11 @@ async def acknowledge(channel: AbstractChannel, tags: Sequence[int]) -> None:
     if channel.is_closed:
         raise ChannelInvalidStateError
     *others, last = tags
-    library: Any = ChannelFrame
-    frames = library.marshall(channel.number, [Basic.Ack(tag) for tag in others])
-    queue: asyncio.Queue[object] = cast("Any", channel.connection).write_queue
-    await queue.put(frames)
+    if others:
+        library: Any = ChannelFrame
+        queue: asyncio.Queue[object] = cast("Any", channel.connection).write_queue
+        frames = [Basic.Ack(tag) for tag in others]
+        await queue.put(library.marshall(channel.number, frames))
     # The library knows, and raises, whether the channel is about to be closed.
     await channel.basic_ack(last)
 
