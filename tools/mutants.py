@@ -238,6 +238,14 @@ MUTANTS = (
         "if not (intake.by_position or self._gate.is_closed):", "if not intake.by_position:",
     ),
     Mutant(
+        "what is held goes before what runs of its key", "leaving.py",
+        "if other.tickets and other.event.key == tracked.event.key:", "if False:",
+    ),
+    Mutant(
+        "what is parked acknowledges what is before it", "leaving.py",
+        "if not tracked.intake.by_position:  # it", "if True:  # it",
+    ),
+    Mutant(
         "parked events are begun in a drain", "parking.py",
         "if self._stopping.is_set():\n            return 0", "",
     ),

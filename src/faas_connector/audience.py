@@ -12,6 +12,7 @@ from faas_connector.intake import Tracked
 from faas_connector.invoker import Invoker
 from faas_connector.keeping import Keeping
 from faas_connector.key_order import KeyOrder
+from faas_connector.leaving import Leaving
 from faas_connector.names import FunctionName
 
 # Seconds before it is looked again whether a function asks for an event that is held.
@@ -28,6 +29,7 @@ class Audience:
         builder: TopicMapBuilder,
         invoker: Invoker,
         keeping: Keeping,
+        leaving: Leaving,
         clock: Callable[[], float],
         *,
         can_hold: bool,
@@ -39,6 +41,7 @@ class Audience:
             builder: has the map, and knows who asked lately.
             invoker: knows what holds for each function.
             keeping: holds what nobody asks for yet, and settles what nobody asks for.
+            leaving: parks what is ahead of what is held.
             clock: seconds since the epoch.
             can_hold: whether there is a store to hold events in.
         """
@@ -46,6 +49,7 @@ class Audience:
         self._builder = builder
         self._invoker = invoker
         self._keeping = keeping
+        self._leaving = leaving
         self._clock = clock
         self._can_hold = can_hold
         self._order = KeyOrder()
@@ -84,6 +88,7 @@ class Audience:
         if holds and age < self._config.retry.max_age:
             wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
             if self._can_hold:
+                await self._leaving.detach_ahead(tracked)
                 return await self._keeping.hold(tracked, wait)
             await asyncio.sleep(wait)
             return None

@@ -79,8 +79,9 @@ class Dispatcher:
         self._acknowledging = Grouping(tasks, self._acknowledge_all, "acknowledgements")
         self._carrier = Carrier(invoker, pursuit, self.keeping, self.settler, self)
         self._audience = Audience(
-            config, builder, invoker, self.keeping, clock, can_hold=keeper is not None
-        )
+            config, builder, invoker, self.keeping, self.leaving, clock,
+            can_hold=keeper is not None,
+        )  # fmt: skip
         self._invoker = invoker
         self._pursuit = pursuit
         self._keeper = keeper

@@ -58,8 +58,21 @@ class Leaving:
         self._gate = gate
         self._clock = clock
 
-    async def detach(self, tracked: Tracked) -> None:
-        """Its broker will wait no longer: park what is open, acknowledge it, and go on."""
+    async def detach_ahead(self, tracked: Tracked) -> None:
+        """It is to be held for whoever asks: first park what runs of its key and came before it.
+
+        Given back or redelivered instead, that would come behind it.
+        """
+        if tracked.event.key is None or tracked.entry_id:
+            return
+        for other in [*tracked.intake.running]:
+            if other is tracked:
+                return
+            if other.tickets and other.event.key == tracked.event.key:
+                await self.detach(other, Reason.ORDER)
+
+    async def detach(self, tracked: Tracked, reason: Reason = Reason.DEADLINE) -> None:
+        """Park what is open, acknowledge it, and go on: its broker will wait no longer, say."""
         is_settling = tracked.keeping or tracked.detaching or tracked.is_told
         if self._keeper is None or is_settling or tracked.is_finished:
             return
@@ -71,23 +84,18 @@ class Leaving:
             return  # nobody knows yet who is to have it, or it is about to be settled
         # Whoever asks may be gone before it is written: half of it would repeat calls.
         tracked.detaching = asyncio.create_task(
-            self._park_open(tracked, self._keeper), name="park at the deadline"
+            self._park_open(tracked, self._keeper, reason), name="park what is open"
         )
         await asyncio.shield(tracked.detaching)
 
-    async def _park_open(self, tracked: Tracked, keeper: Keeper) -> None:
+    async def _park_open(self, tracked: Tracked, keeper: Keeper, reason: Reason) -> None:
         try:
             new = [pending for pending in tracked.open if not pending.entry_id]
             now = self._clock()
             ids = await keeper.write(
                 [
                     function_entry(
-                        tracked,
-                        each,
-                        State.PARKED,
-                        Reason.DEADLINE,
-                        due=max(now, each.due),
-                        now=now,
+                        tracked, each, State.PARKED, reason, due=max(now, each.due), now=now
                     )
                     for each in new
                 ]
@@ -97,7 +105,8 @@ class Leaving:
                 pending.entry_id, pending.kept_calls = entry_id, max(0, pending.calls - 1)
                 self._keeping.held.add(entry_id)
                 self._keeping.count_key(tracked, pending, 1)
-            await self._settler.ack([tracked])
+            if not tracked.intake.by_position:  # it would acknowledge what is before it, too
+                await self._settler.ack([tracked])
         finally:
             tracked.detaching = None
             tracked.intake.tell()

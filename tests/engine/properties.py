@@ -15,11 +15,8 @@ from .world import SCENARIO
 
 Property = Callable[[Scenario, Any], Awaitable[None]]
 
-CUT_SHORT = ("outage", "break", "vanish", "absent")
-"""What may go wrong while nothing may be repeated over a stop: the store has to work for that.
-
-Nor is a function forgotten: what is held for it then goes before what a stop gives back.
-"""
+CUT_SHORT = ("outage", "break", "vanish", "absent", "forget")
+"""What may go wrong while nothing may be repeated over a stop: the store has to work for that."""
 MOMENTS = st.lists(st.sampled_from([0.0, 0.005, 0.02, 0.3, 1.1, 4.0]), min_size=1, max_size=4)
 """Seconds of each run until it is stopped, or crashes."""
 

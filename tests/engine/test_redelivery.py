@@ -196,6 +196,44 @@ def test_what_was_held_of_a_key_goes_before_what_comes_when_somebody_asks(traits
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("traits", "positions"),
+    [(INDIVIDUAL, True), (INDIVIDUAL, False), (BY_POSITION, True)],
+    ids=["single", "single, without positions", "position"],
+)
+@pytest.mark.parametrize("crashes", [False, True], ids=["stop", "crash"])
+def test_what_runs_goes_before_what_is_held_of_its_key_when_its_function_comes_back(
+    traits, positions, crashes
+):
+    """Its function is forgotten meanwhile, and the run ends before it is there again."""
+
+    async def main() -> None:
+        source = MemorySource(traits=traits, gives_positions=positions)
+        ordered = function("a", order=Order.KEY)
+        world = World(
+            [ordered, function("other", "u")], [source],
+            lambda _f, data, _call: (
+                Answer(after=30.0) if data != b"2" and world.gateway.process == 1 else OK
+            ),
+            options={"unmatched": Unmatched.HOLD}, timeouts=Timeouts(call=60.0, drain=1.0),
+        )  # fmt: skip
+        async with world.crashing() if crashes else world.running():
+            world.publish(source, b"0", topic="u")
+            world.publish(source, b"1", key="k")
+            await world.until(lambda: len(world.gateway.log) == 2)
+            world.builder.remove("a")
+            world.publish(source, b"2", key="k")
+            world.wanted[b"2"] = ("a",)
+            await world.until(lambda: any(entry.function is None for entry in world.waiting()))
+        world.builder.add(ordered)
+        async with world.running():
+            await world.quiet()
+        world.check()
+        assert [call.data for call in world.gateway.of("a") if call.ok] == [b"1", b"2"]
+
+    run(main())
+
+
 @pytest.mark.parametrize("why", ["backoff", "outage", "order", "place"])
 def test_a_success_is_not_repeated_after_a_crash_when_the_other_function_waits_long(why):
     """It is written down once one of the functions waits for more than a second."""
