@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import logging
 import os
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -154,7 +155,8 @@ async def test_what_comes_again_says_so(rabbitmq, channel, queue):
 # What is there, and what is made
 
 
-async def test_queues_exchanges_and_bindings_are_made(rabbitmq, channel, queue):
+async def test_queues_exchanges_and_bindings_are_made(rabbitmq, channel, queue, caplog):
+    caplog.set_level(logging.INFO, logger="faas_connector")
     source = source_of(
         rabbitmq, queue, bindings=(f"{queue}-shop:order.*", f"{queue}-news:#"),
         topic_from="routing_key",
@@ -169,6 +171,9 @@ async def test_queues_exchanges_and_bindings_are_made(rabbitmq, channel, queue):
             await delivery.ack()
     assert {each.event.topic for each in both} == {"order.new", "a.b"}
     assert both[0].event.headers["X-Rabbitmq-Exchange"] == f"{queue}-shop"
+    told = [each for each in caplog.messages if "which was not there" in each]
+    for made in (f"queue {queue},", f"exchange {queue}-shop,", f"exchange {queue}-news,"):
+        assert sum(f"declared {made}" in each for each in told) == 1, told
 
 
 QUORUM = {"x-queue-type": "quorum"}
@@ -205,10 +210,12 @@ async def test_an_exchange_is_made_as_it_is_set_up(rabbitmq, channel, queue, kin
         await channel.exchange_declare(f"{queue}-made", exchange_type=kind, durable=True)
 
 
-async def test_a_queue_that_is_there_is_used_as_it_is(rabbitmq, channel, queue):
+async def test_a_queue_that_is_there_is_used_as_it_is(rabbitmq, channel, queue, caplog):
+    caplog.set_level(logging.INFO, logger="faas_connector")
     await channel.queue_declare(queue, durable=False, arguments={"x-max-length": 5})
     await channel.basic_publish(b"1", routing_key=queue)
     assert (await first_of(source_of(rabbitmq, queue))).event.data == b"1"
+    assert "declared" not in caplog.text
 
 
 async def test_several_queues(rabbitmq, channel, queue):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from faas_connector.sources.rabbitmq.connection import (
     reason_of,
 )
 from faas_connector.sources.rabbitmq.settings import QueueType, RabbitMqSettings
+
+_log = logging.getLogger("faas_connector.source")
 
 
 async def prepared(connection: Connection, source: RabbitMqSettings, *, trial: bool) -> None:
@@ -64,6 +67,7 @@ async def _have_queue(
             queue, durable=(source.durable or quorum) and not trial, arguments=arguments,
             auto_delete=source.auto_delete, exclusive=source.exclusive or trial,
         )  # fmt: skip
+    _tell(source, what, trial)
     return True
 
 
@@ -86,6 +90,16 @@ async def _have_exchange(
         await channel.exchange_declare(
             exchange, exchange_type=source.exchange_type.value, durable=True, auto_delete=trial
         )
+    _tell(source, what, trial)
+
+
+def _tell(source: RabbitMqSettings, what: str, trial: bool) -> None:
+    """A name with a typing error is declared, too, and nothing ever comes there."""
+    if not trial:
+        _log.info(
+            "%s: declared %s, which was not there", source.name, what,
+            extra={"source": source.name},
+        )  # fmt: skip
 
 
 @asynccontextmanager
