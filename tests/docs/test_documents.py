@@ -332,7 +332,7 @@ def test_every_option_of_settings_that_is_named_exists():
     text = "\n".join(path.read_text(encoding="utf-8") for path in CONFIGURATION)
     assert set(re.findall(r"\bFAAS_CONNECTOR_[A-Z_]+\b", text)) <= variables | {"FAAS_CONNECTOR_"}
     named = {flag for span in re.findall(r"`([^`\n]+)`", text) for flag in FLAG.findall(span)}
-    assert named <= flags | {"--stack"}
+    assert named <= flags | {"--stack", "--json"}
 
 
 def test_annotations_are_all_there():

@@ -228,6 +228,26 @@ def test_check_fails_on_a_wrong_annotation(run, gateway):
     assert b"'com.openfaas.retry.attempts'" in done.stdout
 
 
+def test_check_as_json(run, gateway):
+    gateway.add(function("mail", topic="a", **{"com.openfaas.retry.atempts": "3"}))
+    done = run("check", "-g", gateway.url, "--json")
+    assert failed(done) == "1 check failed; mend what is marked above"
+    found = json.loads(done.stdout)
+    assert found[0]["check"] == "gateway"
+    assert found[0]["text"].startswith(f"{gateway.url} (from --gateway)")
+    wrong = [each for each in found if each["result"] != "ok"]
+    assert [each["check"] for each in wrong] == ["annotation"]
+    assert "'com.openfaas.retry.attempts'" in wrong[0]["text"]
+
+
+def test_check_as_json_tells_what_it_found_before_it_could_not_go_on(run):
+    with guarded() as gateway:
+        done = run("check", "-g", gateway.url, "--json")
+        assert "--password-file" in failed(done)
+        found = [(each["check"], each["result"]) for each in json.loads(done.stdout)]
+        assert found == [("gateway", "ok"), ("credentials", "failed")]
+
+
 def test_check_with_the_provider_down(run, gateway):
     gateway.inject("healthz:status=503")
     done = run("check", "-g", gateway.url)

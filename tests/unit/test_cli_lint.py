@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from faas_connector.cli.app import run
@@ -83,6 +85,20 @@ def test_the_command_fails_on_mistakes_and_not_without(stack, capsys):
     captured = capsys.readouterr()
     assert f"{path}:17: bad: " in captured.out
     assert "ok      good: payment.received, payment.refused" in captured.out
+    assert captured.err == f"Error: {path} has 2 mistakes; mend the lines above\n"
+
+
+def test_as_json_each_mistake_has_its_line(stack, capsys):
+    path = stack(HEAD + GOOD + BAD)
+    assert run(["check", "--stack", path, "--json"]) == 1
+    captured = capsys.readouterr()
+    *mistakes, good = json.loads(captured.out)
+    assert [(each["result"], each["file"], each["line"]) for each in mistakes] == [
+        ("failed", path, 17), ("failed", path, 18),
+    ]  # fmt: skip
+    assert mistakes[0]["text"].startswith("bad: annotation ")
+    text = "good: payment.received, payment.refused"
+    assert good == {"result": "ok", "check": "function", "text": text}
     assert captured.err == f"Error: {path} has 2 mistakes; mend the lines above\n"
 
 

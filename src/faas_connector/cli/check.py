@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
+from faas_connector.cli.checklist import Checklist
 from faas_connector.cli.command import Command
 from faas_connector.cli.connection import Connection, GatewayFlags
-from faas_connector.cli.connector import Plan, connector_of
+from faas_connector.cli.connector import connector_of
 from faas_connector.cli.connector_findings import connector_findings
 from faas_connector.cli.failures import CommandError, one_line
 from faas_connector.cli.findings import Finding, gateway_findings
 from faas_connector.cli.lint import count, lint_stack, summary
 from faas_connector.cli.options import connect, gateway_options
-from faas_connector.cli.output import say
 from faas_connector.cli.running import run
 from faas_connector.contract import FunctionContract
 from faas_connector.gateway.client import GatewayClient
@@ -47,27 +47,31 @@ faas-cli login -g URL -s stores it; the commands here find it there, too.
 Example:
   faas-connector check -g https://gateway.example.com --password-file p.txt
   faas-connector check -f connector.yaml
-  faas-connector check --stack stack.yaml
+  faas-connector check --stack stack.yaml --json
 """
 
 
 @click.command("check", cls=Command, help=HELP)
 @click.option("-f", "--file", metavar="FILE", help="Check all that this file of settings names.")
 @click.option("--stack", metavar="FILE", help="Lint this file; ask no gateway.")
+@click.option("--json", "as_json", is_flag=True, help="Print an array: what each check found.")
 @gateway_options
-def command(flags: GatewayFlags, *, file: str | None, stack: str | None) -> None:
+def command(flags: GatewayFlags, *, file: str | None, stack: str | None, as_json: bool) -> None:
     """Check the gateway, a connector.yaml, or a stack.yaml offline."""
     if stack is not None and file is not None:
         raise click.UsageError("give one file: --file or --stack")
+    checklist = Checklist(as_json=as_json)
     if stack is not None:
-        _check_stack(Path(stack), flags)
-    elif file is not None:
-        _check_connector(file, flags)
-    elif failed := run(_check_gateway(connect(flags))):
-        raise CommandError(f"{count(failed, 'check')} failed; mend what is marked above")
+        _check_stack(Path(stack), flags, checklist)
+        return
+    with checklist.told():
+        if file is not None:
+            _check_connector(file, flags, checklist)
+        else:
+            run(_check_gateway(connect(flags), checklist))
 
 
-def _check_stack(path: Path, flags: GatewayFlags) -> None:
+def _check_stack(path: Path, flags: GatewayFlags, checklist: Checklist) -> None:
     if not path.is_file():
         raise click.BadParameter(f"there is no file {str(path)!r}", param_hint="--stack")
     try:
@@ -78,16 +82,15 @@ def _check_stack(path: Path, flags: GatewayFlags) -> None:
     delimiter = topics.delimiter
     matcher = TopicMatcher.of(flags.matcher or topics.matcher)
     lint = lint_stack(stack, mistakes, delimiter=delimiter, matcher=matcher)
-    for finding in lint.findings:
-        say(one_line(str(finding)))
-    for contract in lint.contracts:
-        if not contract.problems:
-            say(f"ok      {contract.name}: {_asks_for(contract)}")
-    say(f"{path}: {summary(lint.contracts)}; {count(len(lint.findings), 'mistake')}")
-    if lint.findings:
-        raise CommandError(
-            f"{path} has {count(len(lint.findings), 'mistake')}; mend the lines above"
-        )
+    found = count(len(lint.findings), "mistake")
+    with checklist.told(failing=f"{path} has {found}; mend the lines above"):
+        for mistake in lint.findings:
+            checklist.add_mistake(mistake)
+        for contract in lint.contracts:
+            if not contract.problems:
+                text = f"{contract.name}: {_asks_for(contract)}"
+                checklist.add(Finding(True, "function", text), f"ok      {text}")
+        checklist.note(f"{path}: {summary(lint.contracts)}; {found}")
 
 
 def _asks_for(contract: FunctionContract) -> str:
@@ -97,33 +100,18 @@ def _asks_for(contract: FunctionContract) -> str:
     return f"{topics}; its schedule is followed with the topic {CRON_TOPICS[0]} only"
 
 
-def _check_connector(file: str, flags: GatewayFlags) -> None:
+def _check_connector(file: str, flags: GatewayFlags, checklist: Checklist) -> None:
     """Try all that a file of settings names."""
     try:
         raw = read_file(file, os.environ)
         plan = connector_of(flags, Given(file=raw, environ=os.environ))
     except SettingsError as error:
         for mistake in error.mistakes:
-            say(str(Finding(False, "settings", one_line(mistake))))
-        number = count(len(error.mistakes), "check")
-        raise CommandError(f"{number} failed; mend what is marked above") from None
-    if failed := run(_check_plan(plan)):
-        raise CommandError(f"{count(failed, 'check')} failed; mend what is marked above")
+            checklist.add(Finding(False, "settings", one_line(mistake)))
+    else:
+        run(checklist.add_all(connector_findings(plan)))
 
 
-async def _check_plan(plan: Plan) -> int:
-    failed = 0
-    async for finding in connector_findings(plan):
-        say(str(finding))
-        failed += not finding.ok
-    return failed
-
-
-async def _check_gateway(connection: Connection) -> int:
-    """Print the checklist; the number of failed checks."""
-    failed = 0
+async def _check_gateway(connection: Connection, checklist: Checklist) -> None:
     async with GatewayClient(connection.config) as client:
-        async for finding in gateway_findings(client, connection):
-            say(str(finding))
-            failed += not finding.ok
-    return failed
+        await checklist.add_all(gateway_findings(client, connection))

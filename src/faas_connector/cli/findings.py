@@ -26,9 +26,13 @@ class Finding:
     doubtful: bool = False
     """Whether it is right only under a condition that nobody here can check."""
 
+    @property
+    def word(self) -> str:
+        """What came of it."""
+        return "doubt" if self.doubtful else "ok" if self.ok else "failed"
+
     def __str__(self) -> str:
-        word = "doubt" if self.doubtful else "ok" if self.ok else "failed"
-        return f"{word:<7} {self.subject:<12} {self.text}"
+        return f"{self.word:<7} {self.subject:<12} {self.text}"
 
 
 async def gateway_findings(client: GatewayClient, connection: Connection) -> AsyncIterator[Finding]:
