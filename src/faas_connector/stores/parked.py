@@ -73,7 +73,7 @@ _SOON = f"""
         ORDER BY due LIMIT ?
     ) entries WHERE NOT ({_BEHIND})) ORDER BY due LIMIT 1
 """  # noqa: S608 - constants
-_OF_FUNCTION = f"{_CHAINED} AND name = CAST(?1 AS TEXT) AND namespace = CAST(?2 AS TEXT)"
+_OF_FUNCTION = f"{_CHAINED} AND name = CAST(:name AS TEXT) AND namespace = CAST(:namespace AS TEXT)"
 _HEADS = f"""
     WITH RECURSIVE keys(key) AS (
         SELECT (SELECT key {_OF_FUNCTION} ORDER BY key LIMIT 1)
@@ -83,7 +83,7 @@ _HEADS = f"""
     )
     SELECT min((
         SELECT due {_OF_FUNCTION} AND entries.key = keys.key
-        AND id NOT IN (SELECT value FROM json_each(?3)) ORDER BY id LIMIT 1
+        AND id NOT IN (SELECT value FROM json_each(:held)) ORDER BY id LIMIT 1
     )) FROM keys WHERE key IS NOT NULL
 """  # noqa: S608 - constants
 
@@ -155,8 +155,12 @@ def next_due(connection: sqlite3.Connection, function: Function, held: str) -> f
     soon = connection.execute(_SOON, (*function, held, _WALKED, held)).fetchone()
     if soon is not None:
         return float(soon[0])
-    values = (*function, held)
-    firsts = [connection.execute(sql, values).fetchone() for sql in (_FREE_NEXT, _HEADS)]
+    name, namespace = function
+    named = {"name": name, "namespace": namespace, "held": held}
+    firsts = [
+        connection.execute(_FREE_NEXT, (*function, held)).fetchone(),
+        connection.execute(_HEADS, named).fetchone(),
+    ]
     return min((first[0] for first in firsts if first and first[0] is not None), default=None)
 
 
