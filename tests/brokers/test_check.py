@@ -134,6 +134,20 @@ async def test_rabbitmq(check, rabbitmq, options, head, said):
     assert lines == [] if said is None else said in lines[0]
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_no_exchange_is_left_behind(check, rabbitmq, is_there):
+    async with rabbitmq.channel() as channel:
+        if is_there:
+            await channel.queue_declare("open.new", durable=True)
+        options = "queues: [open.new], bindings: ['open.shop:order.*', 'open.shop:left.*']"
+        url = f"url: '{rabbitmq.url}'"
+        assert await check(f"rabbitmq: {{{url}, {options}}}") == []
+        with pytest.raises(ChannelNotFoundEntity):
+            await channel.exchange_declare("open.shop", passive=True)
+    async with rabbitmq.channel() as channel:
+        await channel.queue_delete("open.new")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -51,7 +52,7 @@ Example:
 """
 
 
-@click.command("check", cls=Command, help=HELP)
+@click.command("check", cls=Command, log_level=logging.WARNING, help=HELP)
 @click.option("-f", "--file", metavar="FILE", help="Check all that this file of settings names.")
 @click.option("--stack", metavar="FILE", help="Lint this file; ask no gateway.")
 @click.option("--json", "as_json", is_flag=True, help="Print an array: what each check found.")

@@ -63,6 +63,11 @@ forgive(decode.METHODS, decode.TABLE_MAPPING)
 
 FAILURES = (AMQPError, ChannelInvalidStateError, OSError, EOFError, RuntimeError)
 """What the library raises where the broker refuses, or is gone."""
+_ADVICE = {
+    "CERTIFICATE_VERIFY_FAILED": "name the authority that signed its certificate with ca_file",
+    "CERTIFICATE_REQUIRED": "it wants a client certificate: give cert_file and key_file",
+    "bytes expected": "it speaks something else than AMQP; is the port right?",
+}
 # Seconds for a connection to end by itself.
 _CLOSING = 3.0
 
@@ -76,6 +81,8 @@ def reason_of(error: BaseException | None) -> str:
     text = one_line(error)
     if text.startswith("("):  # several arguments
         text = " ".join(" ".join(str(each).split()) for each in error.args if each)
+    if "ACCESS_REFUSED" in text:
+        text += "; permit it, for example with rabbitmqctl set_permissions"
     return text
 
 
@@ -155,9 +162,15 @@ async def _connect(connection: Connection, source: RabbitMqSettings) -> None:
                 f"{where} refuses the virtual host {source.virtual_host!r}; is it there, and may "
                 f"user {source.user!r} use it?"
             ) from None
-        raise SourceError(
-            f"{where}: can't connect ({reason}); is the broker up, and is TLS as it wants it?"
-        ) from None
+        raise SourceError(f"{where}: can't connect ({reason}); {_advice(reason)}") from None
+
+
+def _advice(reason: str) -> str:
+    """What to look at where no connection was made."""
+    for said, advice in _ADVICE.items():
+        if said in reason:
+            return advice
+    return "is the broker up, and is TLS as it wants it?"
 
 
 async def acknowledge(channel: AbstractChannel, tags: Sequence[int]) -> None:

@@ -85,6 +85,13 @@ class Consumer:
 
     # Reading
 
+    async def begin(self) -> None:
+        """Have the broker send. Raises SourceError where it doesn't."""
+        try:
+            await self._resume()
+        except FAILURES as error:
+            raise SourceError(f"{self._inbox.label}: {reason_of(error)}") from None
+
     async def deliveries(self) -> AsyncIterator[Delivery]:
         """What the broker sends, until the session stops; what nobody read goes back to it."""
         inbox = self._inbox

@@ -65,6 +65,8 @@ class RabbitMqSource(RabbitMqSettings):
             await whole(prepared(connection, self, trial=session.trial), f"{self.name}: prepare")
             beginning = self._begin(connection, inbox, prefetch)
             consumer = await whole(beginning, f"{self.name}: begin")
+            if not session.trial:  # a check takes no message
+                await consumer.begin()
             async with beside(f"{self.name}: watch what waits", consumer.watch()):
                 yield consumer.deliveries()
 

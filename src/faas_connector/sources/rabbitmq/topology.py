@@ -38,10 +38,15 @@ async def prepared(connection: Connection, source: RabbitMqSettings, *, trial: b
     made = [each for each in source.queues if await _have_queue(connection, source, each, trial)]
     for binding in source.bindings:
         exchange, _, key = binding.partition(":")
-        await _have_exchange(connection, source, exchange, create=source.create, trial=trial)
+        is_new = await _have_exchange(
+            connection, source, exchange, create=source.create, trial=trial
+        )
         for queue in made if trial else source.queues:
             async with _channel(connection, source, f"binding {queue} to {binding}") as channel:
                 await channel.queue_bind(queue, exchange, key)
+        if trial and is_new and not made:  # else it goes with the queues
+            async with _channel(connection, source, f"exchange {exchange}") as channel:
+                await channel.exchange_delete(exchange, if_unused=True)
 
 
 async def _have_queue(
@@ -55,8 +60,8 @@ async def _have_queue(
         return False
     if not source.create:
         raise SourceError(
-            f"{source.name}: there is no {what}, and create is false; declare it, correct its "
-            "name, or set create"
+            f"{_where(source)} has no {what}, and create is false; declare it, correct its name or "
+            "virtual_host, or set create"
         )
     quorum = source.queue_type is QueueType.QUORUM and not trial
     arguments: dict[str, Any] = {"x-queue-type": "quorum"} if quorum else {}
@@ -78,28 +83,39 @@ async def _have_exchange(
     *,
     create: bool,
     trial: bool = False,
-) -> None:
+) -> bool:
+    """Whether it had to be made."""
     what = f"exchange {exchange}"
     with contextlib.suppress(ChannelNotFoundEntity):
         async with _channel(connection, source, what) as channel:
             await channel.exchange_declare(exchange, passive=True)
-        return
+        return False
     if not create:
-        raise SourceError(f"{source.name}: there is no {what}; declare it, or correct its name")
+        raise SourceError(
+            f"{_where(source)} has no {what}; declare it, or correct its name or virtual_host"
+        )
     async with _channel(connection, source, what) as channel:
         await channel.exchange_declare(
             exchange, exchange_type=source.exchange_type.value, durable=True, auto_delete=trial
         )
     _tell(source, what, trial)
+    return True
+
+
+def _where(source: RabbitMqSettings) -> str:
+    host, port = source.address
+    return f"{source.name}: virtual host {source.virtual_host} of {host}:{port}"
 
 
 def _tell(source: RabbitMqSettings, what: str, trial: bool) -> None:
     """A name with a typing error is declared, too, and nothing ever comes there."""
-    if not trial:
-        _log.info(
-            "%s: declared %s, which was not there", source.name, what,
-            extra={"source": source.name},
-        )  # fmt: skip
+    said = (
+        "%s: %s is not there; a run declares it" if trial else "%s: declared %s: it was not there"
+    )
+    _log.log(
+        logging.WARNING if trial else logging.INFO, said, source.name, what,
+        extra={"source": source.name},
+    )  # fmt: skip
 
 
 @asynccontextmanager
