@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from faas_connector.config import ControllerConfig, Unmatched
 from faas_connector.contract import Order
@@ -14,6 +14,7 @@ from faas_connector.keeping import Keeping
 from faas_connector.key_order import KeyOrder
 from faas_connector.leaving import Leaving
 from faas_connector.names import FunctionName
+from faas_connector.store import WHOEVER_ASKS
 
 # Seconds before it is looked again whether a function asks for an event that is held.
 _HELD_WAIT = 5.0
@@ -74,12 +75,26 @@ class Audience:
             for function in tracked.functions:
                 if self._invoker.terms(function).order is Order.KEY:
                     self.line_up(tracked, function, key)
+            if not tracked.functions and self._can_hold:
+                self.line_up(tracked, WHOEVER_ASKS, key)
 
     def line_up(self, tracked: Tracked, function: FunctionName, key: str) -> None:
         """Give it the next place in the line of this function and key."""
         if tracked.tickets is None:
             tracked.tickets = {}
         tracked.tickets[function] = self._order.ticket(function, key)
+
+    async def turn(self, tracked: Tracked) -> None:
+        """Wait for its turn in each line that it is in."""
+        for ticket in (tracked.tickets or {}).values():
+            await ticket.turn()
+
+    @staticmethod
+    def leave(tracked: Tracked, functions: Iterable[FunctionName | None]) -> None:
+        """It waits no longer in the lines of these functions: they have it, or the store does."""
+        for function in functions:
+            if function is not None and tracked.tickets and function in tracked.tickets:
+                tracked.tickets.pop(function).leave()
 
     async def missing(self, tracked: Tracked) -> bool | None:
         """Nobody asks for it: whether its source is to be told; None to look again at once."""
@@ -88,6 +103,7 @@ class Audience:
         if holds and age < self._config.retry.max_age:
             wait = min(max(_HELD_WAIT, age / 4), _LONGEST_HELD_WAIT)
             if self._can_hold:
+                await self.turn(tracked)
                 await self._leaving.detach_ahead(tracked)
                 return await self._keeping.hold(tracked, wait)
             await asyncio.sleep(wait)

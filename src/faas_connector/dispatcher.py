@@ -148,7 +148,7 @@ class Dispatcher:
         assert entry.event is not None  # noqa: S101
         self.keeping.held.add(entry.id)
         position = entry.position
-        if entry.function is None and position is None:
+        if position is None and (entry.function is None or entry.state is State.JOURNAL):
             position = self._journal_position(entry.id)
         delivery = Delivery(entry.event, position=position, redelivered=True)
         key = None if position is None else (entry.source, position)
@@ -227,7 +227,7 @@ class Dispatcher:
         """Nothing runs for it any more, whatever became of it: let go of what it holds."""
         if tracked.tickets:
             for ticket in tracked.tickets.values():
-                ticket.leave(parked=0)
+                ticket.leave()
         # What is finished is forgotten once it is acknowledged, which may be later.
         if not tracked.is_finished:
             self._in_hand.forget(tracked)
@@ -238,7 +238,8 @@ class Dispatcher:
 
     async def _deliver(self, tracked: Tracked) -> None:
         if tracked.delivery.damage:
-            await self.keeping.bury_damaged(tracked)
+            if None not in await self._known_of(tracked):
+                await self.keeping.bury_damaged(tracked)
         elif tracked.intake.traits.journal and not tracked.entry_id:
             if not await self._journal(tracked):
                 return
@@ -266,10 +267,7 @@ class Dispatcher:
 
     async def _deliver_to_all(self, tracked: Tracked) -> bool:
         """Whether each function has a verdict that is safe; else it stays as it is."""
-        known: dict[FunctionName | None, Entry] = {}
-        is_new = tracked.delivery.redelivered is False or tracked.is_journalled
-        if not is_new and tracked.key is not None:
-            known = await self._known(tracked)
+        known = await self._known_of(tracked)
         if None in known and not tracked.entry_id:
             return True  # the whole event is in the store already
         while not tracked.functions:
@@ -277,11 +275,13 @@ class Dispatcher:
                 return settled
             self._audience.find(tracked)
         if tracked.tickets and self.keeping.is_behind_held(tracked):
+            await self._audience.turn(tracked)
             return await self.keeping.hold(tracked, 0.0)
         self.keeping.home(tracked).counts.matched += 1
         functions = tracked.functions
         if known:
             functions = tuple(function for function in functions if function not in known)
+            self._audience.leave(tracked, known)
         waits = self._waits(tracked)
         tracked.open = [
             Pending(
@@ -300,10 +300,12 @@ class Dispatcher:
                     )
         return True
 
-    async def _known(self, tracked: Tracked) -> dict[FunctionName | None, Entry]:
+    async def _known_of(self, tracked: Tracked) -> dict[FunctionName | None, Entry]:
         """What the store knows of an event that may have come before."""
-        keeper = self._keeper
-        if keeper is None or tracked.key is None or not keeper.store.has_verdicts:
+        keeper, is_new = self._keeper, tracked.delivery.redelivered is False
+        if keeper is None or tracked.key is None or is_new or tracked.is_journalled:
+            return {}
+        if not keeper.store.has_verdicts:
             return {}
         source, position = tracked.key
         entries = await keeper.insist(lambda: keeper.store.known(source, position))
@@ -325,15 +327,17 @@ class Dispatcher:
             verdict = await self._pursuit.verdict(pending)
             await self.keeping.keep(tracked, pending, verdict)
             return
-        parked = 0
+        parked = done = 0
         try:
             ahead = await patiently(ticket.turn, pending.waits)
             verdict = await self._verdict_in_turn(tracked, pending, ahead)
             await self.keeping.keep(tracked, pending, verdict)
             if verdict.fate is Fate.PARK:
-                parked = min(ahead, pending.entry_id) if ahead else pending.entry_id
+                parked = pending.entry_id
+            else:
+                done = pending.entry_id
         finally:
-            ticket.leave(parked=parked, entry_id=pending.entry_id if parked else 0)
+            ticket.leave(parked=parked, done=done)
 
     async def _verdict_in_turn(self, tracked: Tracked, pending: Pending, ahead: int) -> Verdict:
         key, entry_id = tracked.event.key, pending.entry_id

@@ -22,6 +22,7 @@ from faas_connector.invoker import Invoker
 from faas_connector.keeper import Keeper
 from faas_connector.key_order import ParkedKeys
 from faas_connector.metrics import Phase, RunReport
+from faas_connector.names import FunctionName
 from faas_connector.parking import Parking
 from faas_connector.pursuit import Pursuit
 from faas_connector.reporting import run_report
@@ -154,12 +155,15 @@ class Engine:
             clock=self._clock,
         )
         self.dispatcher = dispatcher
+        if store is not None and (await store.counts()).journal:
+            dispatcher.journal.backlog.open(lambda: True)  # of an earlier run: it goes first
         stored = Intake("store", _STORED, self._config.limits)
         driving: list[asyncio.Task[None]] = []
         if self._keeper is not None:
             self._parking = Parking(
-                self._keeper, dispatcher, self.health, stored, self._stopping, clock=self._clock
-            )
+                self._keeper, dispatcher, self.health, stored, self._stopping,
+                is_gone=self._is_gone, clock=self._clock,
+            )  # fmt: skip
             driving = [
                 asyncio.create_task(_for_ever(self._parking.run), name="parked events"),
                 asyncio.create_task(_for_ever(self._parking.forget_verdicts), name="old verdicts"),
@@ -184,6 +188,11 @@ class Engine:
             raise self._fatal
         self._tell_end(dispatcher)
         return settled
+
+    def _is_gone(self, function: FunctionName) -> bool:
+        """Whether it is in no list, and forgotten."""
+        builder = self._builder
+        return builder.map.contract(function) is None and not builder.may_return(function)
 
     def _tell_end(self, dispatcher: Dispatcher) -> None:
         counts = dispatcher.keeping.counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -47,7 +48,8 @@ class FunctionHealth:
         self._enabled = enabled
         self._failures: dict[FunctionName, int] = {}
         self._paused: dict[FunctionName, _Pause] = {}
-        self._pausing: dict[FunctionName, asyncio.Event] = {}
+        # As long as somebody waits.
+        self._pausing = WeakValueDictionary[FunctionName, asyncio.Event]()
 
     @property
     def paused(self) -> frozenset[FunctionName]:

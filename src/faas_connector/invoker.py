@@ -73,7 +73,7 @@ class Invoker:
             limiter: lets calls in.
         """
         self.planner = Planner(client, config)
-        self.limiter = limiter or Limiter(config.limits.max_in_flight)
+        self.limiter = limiter or Limiter(config.limits.max_in_flight, self._concurrency)
         self.calls = CallBook()
         self.subscribers = subscribers
         self._client = client
@@ -93,6 +93,9 @@ class Invoker:
         """What holds for the calls of a function now; for those on one route, if that is given."""
         known = self._know(function)
         return known.terms if mode is None else known.routes[mode].terms
+
+    def _concurrency(self, function: FunctionName) -> int:
+        return self._know(function).terms.concurrency
 
     def _know(self, function: FunctionName) -> _Known:
         topic_map = self._maps.map

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from faas_connector.backlog import Backlog
 from faas_connector.entries import whole_entry
-from faas_connector.errors import StoreError, StoreFullError
+from faas_connector.errors import ConnectorError, StoreError, StoreFullError
 from faas_connector.intake import Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.keeping import Keeping
@@ -92,7 +92,13 @@ class Journal:
         elif self._keeper is not None:
             self._keeper.failed(error)
         tracked.intake.release(tracked)
-        await tracked.delivery.nack()
+        try:
+            await tracked.delivery.nack()
+        except ConnectorError as failure:  # no concern of the others of its group
+            _log.warning(
+                "%s: could not give back an event: %s", tracked.source, failure,
+                extra={"source": tracked.source},
+            )  # fmt: skip
 
     def _tell(self, tracked: Tracked, error: StoreFullError) -> None:
         now = time.monotonic()

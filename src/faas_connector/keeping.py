@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn
 
 import msgspec
 
 from faas_connector.config import ControllerConfig, OnFailure, Unmatched
-from faas_connector.entries import done_entry, function_entry, is_of_broker, whole_entry
+from faas_connector.entries import done_entry, function_entry, whole_entry
 from faas_connector.errors import ConnectorError, StoreError
 from faas_connector.intake import Intake, Tracked
 from faas_connector.invoker import Invoker
@@ -144,7 +145,7 @@ class Keeping:
 
     def _end_of(self, tracked: Tracked, pending: Pending) -> tuple[list[Entry], list[int]]:
         """What is put and removed; where it may be redelivered, the verdict takes its place."""
-        if tracked.key is not None and is_of_broker(tracked.key[1]):
+        if tracked.key is not None:
             return [done_entry(tracked, pending, self._clock())], []
         return [], [pending.entry_id]
 
@@ -160,6 +161,7 @@ class Keeping:
                     more, ended = self._end_of(tracked, pending)
                     puts += more
                     removes += ended
+            puts += self._failed_of(tracked)
             if tracked.entry_id and tracked.is_finished:
                 puts += self._settler.end_of(tracked)
                 removes.append(tracked.entry_id)
@@ -170,6 +172,17 @@ class Keeping:
                 await self._keeper.store.write(puts, removes)
             except StoreError as error:
                 self._keeper.failed(error)
+
+    def _failed_of(self, tracked: Tracked) -> list[Entry]:
+        """How calls that failed stand, where the store has the event: when the next one may be."""
+        now = self._clock()
+        return [
+            function_entry(
+                tracked, each, State.PARKED, Reason.BACKOFF, due=max(now, each.due), now=now
+            )
+            for each in tracked.open
+            if each.calls > each.kept_calls and (each.entry_id or tracked.entry_id)
+        ]
 
     async def _park(self, tracked: Tracked, pending: Pending, verdict: Verdict) -> None:
         assert self._keeper is not None  # noqa: S101
@@ -218,13 +231,9 @@ class Keeping:
             "attempt": pending.calls, "reason": reason,
         }  # fmt: skip
         if policy is OnFailure.STOP:
-            self._fatal(
-                ConnectorError(
-                    f"{pending.function} did not take an event of {tracked.source} ({reason}: "
-                    f"{what}), and on_failure is stop; the event is left unsettled"
-                )
+            await self._stop(
+                f"{pending.function} did not take an event of {tracked.source} ({reason}: {what})"
             )
-            await asyncio.get_running_loop().create_future()  # until the run has ended
         keeps = (
             policy is OnFailure.KEEP
             and self._keeper is not None
@@ -248,11 +257,19 @@ class Keeping:
         if pending.entry_id:
             self.count_key(tracked, pending, -1)
 
+    async def _stop(self, why: str) -> NoReturn:
+        """End the run, as `on_failure` says, and wait for that."""
+        self._fatal(ConnectorError(f"{why}, and on_failure is stop; the event is left unsettled"))
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
     async def bury_damaged(self, tracked: Tracked) -> None:
         """No event could be made of it: a dead letter for no function in particular."""
         what = tracked.delivery.damage
         extra = {"source": tracked.source, "topic": tracked.event.topic}
-        if self._keeper is None or self._config.on_failure is not OnFailure.KEEP:
+        if self._config.on_failure is OnFailure.STOP:
+            await self._stop(f"no event can be made of what {tracked.source} read ({what})")
+        if self._keeper is None or self._config.on_failure is OnFailure.DROP:
             self.counts.dropped += 1
             _log.error("%s: dropped what is no event: %s", tracked.source, what, extra=extra)
             return

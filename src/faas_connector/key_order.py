@@ -9,13 +9,17 @@ from collections.abc import Iterable
 from faas_connector.names import FunctionName
 
 _BUCKETS = 65_536
+# Entries that are known to wait in the store, the first ones: those behind them are begun later.
+_MOST_KNOWN = 1024
 _Who = tuple[FunctionName, str]
+_Ahead = tuple[set[int], int]
+"""Entries that wait on in the store, and the last one that was parked."""
 
 
 class Ticket:
     """A place in the line of one function and key. Always `leave` it."""
 
-    __slots__ = ("_ahead", "_lines", "_who", "last", "next")
+    __slots__ = ("_ahead", "_done", "_has_left", "_lines", "_parked", "_who", "last", "next")
 
     def __init__(self, lines: dict[_Who, Ticket], who: _Who) -> None:
         self._lines = lines
@@ -23,8 +27,10 @@ class Ticket:
         self.last = 0
         """Of those that were ahead, the last entry that was parked; once it has its turn."""
         ahead = lines.get(who)
-        self._ahead: asyncio.Future[tuple[int, int]] | None = None
-        self.next: asyncio.Future[tuple[int, int]] | None = None
+        self._ahead: asyncio.Future[_Ahead] | None = None
+        self.next: asyncio.Future[_Ahead] | None = None
+        self._has_left = False
+        self._parked = self._done = 0
         if ahead is not None:
             self._ahead = ahead.next = asyncio.get_running_loop().create_future()
         lines[who] = self
@@ -36,33 +42,41 @@ class Ticket:
         """
         if self._ahead is None:
             return 0
-        first, self.last = await asyncio.shield(self._ahead)
-        return first
+        waiting, self.last = await asyncio.shield(self._ahead)
+        return min(waiting, default=0)
 
-    def leave(self, *, parked: int, entry_id: int = 0) -> None:
-        """Let the next one have its turn.
+    def leave(self, *, parked: int = 0, done: int = 0) -> None:
+        """Let the next one have its turn; what counts is what is said first.
 
         Args:
-            parked: the first entry, of this event or of those ahead, that has to wait on in the
-                store; 0 for none.
-            entry_id: of this event, where it has to wait on in the store.
+            parked: its entry, where it has to wait on in the store.
+            done: its entry, where it is done with.
         """
-        self.last = max(self.last, entry_id)
-        if self._ahead is not None and not self._ahead.done():
+        if self._has_left:
+            return
+        self._has_left = True
+        self._parked, self._done = parked, done
+        if self._ahead is None:
+            self._give_way(set(), 0)
+        elif self._ahead.done():
+            self._pass_on(self._ahead)
+        else:
             # It never had its turn: its place is kept until whoever is ahead has left.
             self._ahead.add_done_callback(self._pass_on)
-        else:
-            self._give_way(parked)
 
-    def _pass_on(self, ahead: asyncio.Future[tuple[int, int]]) -> None:
-        parked, self.last = (0, 0) if ahead.cancelled() else ahead.result()
-        self._give_way(parked)
+    def _pass_on(self, ahead: asyncio.Future[_Ahead]) -> None:
+        self._give_way(*((set[int](), 0) if ahead.cancelled() else ahead.result()))
 
-    def _give_way(self, parked: int) -> None:
+    def _give_way(self, waiting: set[int], last: int) -> None:
+        waiting.discard(self._done)
+        if self._parked:
+            waiting.add(self._parked)
+            if len(waiting) > _MOST_KNOWN:
+                waiting.remove(max(waiting))
         if self._lines.get(self._who) is self:
             del self._lines[self._who]
         if self.next is not None and not self.next.done():
-            self.next.set_result((parked, self.last))
+            self.next.set_result((waiting, max(last, self._parked)))
 
 
 class KeyOrder:

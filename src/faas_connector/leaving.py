@@ -100,6 +100,7 @@ class Leaving:
                     for each in new
                 ]
             )
+            self._keeping.counts.parked += len(new)
             for pending, entry_id in zip(new, ids, strict=True):
                 # A call that runs is to be written down when it has failed.
                 pending.entry_id, pending.kept_calls = entry_id, max(0, pending.calls - 1)
@@ -153,7 +154,9 @@ class Leaving:
     async def _give_back(self, tracked: Tracked) -> None:
         """Let it come again, without what is done; park the rest where it could not be told."""
         keeper, is_told_apart = self._keeper, tracked.key is not None
-        is_partly_told = not is_told_apart and (tracked.succeeded or tracked.tickets)
+        is_partly_told = not is_told_apart and (
+            tracked.succeeded or tracked.tickets or 0 < len(tracked.open) < len(tracked.functions)
+        )
         if tracked.intake.by_position:
             await self._settler.remember([tracked])
         elif tracked.succeeded and not tracked.open:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Protocol
 
 from faas_connector.names import FunctionName
@@ -32,11 +33,18 @@ class Limiter:
     one's single call by one place.
     """
 
-    def __init__(self, max_in_flight: int) -> None:
+    def __init__(self, max_in_flight: int, concurrency: Callable[[FunctionName], int]) -> None:
+        """Prepare.
+
+        Args:
+            max_in_flight: calls that may run at a time in all.
+            concurrency: how many of a function may, as it is now: it holds for those who wait.
+        """
         self._max = max_in_flight
+        self._concurrency = concurrency
         self._free = max_in_flight
         self._running: dict[FunctionName, int] = {}
-        self._queues: dict[FunctionName, tuple[int, _Queue]] = {}
+        self._queues: dict[FunctionName, _Queue] = {}
         # Functions with waiting calls and room for one, by namespace; both in turn.
         self._turns: OrderedDict[str, OrderedDict[FunctionName, None]] = OrderedDict()
 
@@ -48,7 +56,7 @@ class Limiter:
     @property
     def waiting(self) -> int:
         """Calls that wait to be let in."""
-        return sum(not each.done() for _, queue in self._queues.values() for each in queue)
+        return sum(not each.done() for queue in self._queues.values() for each in queue)
 
     def enter(self, function: FunctionName, concurrency: int) -> asyncio.Future[None] | None:
         """Ask to be let in; None means that you are, and must `leave`.
@@ -62,7 +70,7 @@ class Limiter:
         if self.enter_now(function, concurrency):
             return None
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._wait(function, concurrency, waiting)
+        self._wait(function, waiting)
         return waiting
 
     def enter_later(self, function: FunctionName, concurrency: int, waiting: Waiting) -> None:
@@ -70,10 +78,15 @@ class Limiter:
         if self.enter_now(function, concurrency):
             waiting.set_result(None)
         else:
-            self._wait(function, concurrency, waiting)
+            self._wait(function, waiting)
 
     def enter_now(self, function: FunctionName, concurrency: int) -> bool:
         """Whether you are let in, and must `leave`; who is not does not wait either."""
+        if self._queues and function in self._queues:
+            return False  # though there may be room, if its limit was raised
+        return self._take(function, concurrency)
+
+    def _take(self, function: FunctionName, concurrency: int) -> bool:
         running = self._running.get(function, 0)
         if not self._free or running >= concurrency:
             return False
@@ -81,15 +94,13 @@ class Limiter:
         self._running[function] = running + 1
         return True
 
-    def _wait(self, function: FunctionName, concurrency: int, waiting: Waiting) -> None:
-        known = self._queues.get(function)
-        if known is not None and known[0] == concurrency and known[1]:
-            known[1].append(waiting)  # it has its turn, or has no room
-            return
-        queue: _Queue = deque() if known is None else known[1]
-        self._queues[function] = (concurrency, queue)
-        queue.append(waiting)
-        self._line_up(function)
+    def _wait(self, function: FunctionName, waiting: Waiting) -> None:
+        self._queues.setdefault(function, deque()).append(waiting)
+        if self._free:
+            self._line_up(function)
+            self._admit()
+        elif len(self._queues[function]) == 1:
+            self._line_up(function)
 
     def leave(self, function: FunctionName) -> None:
         """A call that was let in has ended."""
@@ -107,8 +118,8 @@ class Limiter:
 
     def _gives_way(self, function: FunctionName) -> bool:
         """Whether another call of it took its place at once: nobody else waits."""
-        concurrency, queue = self._queues.get(function, (0, ()))
-        if not queue or self._running[function] > concurrency:
+        queue = self._queues.get(function)
+        if not queue or self._running[function] > self._concurrency(function):
             return False
         waiting = queue.popleft()
         if not queue:
@@ -126,13 +137,13 @@ class Limiter:
         else:
             waiting.cancel()
 
-    def _has_room(self, function: FunctionName, concurrency: int) -> bool:
+    def _has_room(self, function: FunctionName) -> bool:
+        concurrency = self._concurrency(function)
         return concurrency >= self._max or self._running.get(function, 0) < concurrency
 
     def _line_up(self, function: FunctionName) -> None:
         """Give a function its turn, if calls of it wait and there is room for one."""
-        concurrency, queue = self._queues.get(function, (0, ()))
-        if queue and self._has_room(function, concurrency):
+        if self._queues.get(function) and self._has_room(function):
             self._turns.setdefault(function.namespace, OrderedDict()).setdefault(function)
 
     def _admit(self) -> None:
@@ -140,15 +151,15 @@ class Limiter:
             namespace = next(iter(self._turns))
             functions = self._turns[namespace]
             function = next(iter(functions))
-            concurrency, queue = self._queues[function]
+            queue = self._queues[function]
             while queue and queue[0].done():
                 queue.popleft()
             # Not, if its limit was lowered.
-            if queue and self.enter_now(function, concurrency):
+            if queue and self._take(function, self._concurrency(function)):
                 queue.popleft().set_result(None)
             if not queue:
                 del self._queues[function]
-            if queue and self._has_room(function, concurrency):
+            if queue and self._has_room(function):
                 functions.move_to_end(function)
             else:
                 del functions[function]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -43,8 +44,10 @@ class Parking:
         intake: Intake,
         stopping: asyncio.Event,
         *,
+        is_gone: Callable[[FunctionName], bool],
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._is_gone = is_gone
         self._keeper = keeper
         self._dispatcher = dispatcher
         self._health = health
@@ -72,6 +75,7 @@ class Parking:
                 await self._sleep(min(max(_SHORTEST_SLEEP, shortest), _PROBE_SLEEP))
 
     async def _begin_due(self) -> int:
+        self._dispatcher.keeping.returned.clear()
         room = _MOST_IN_HAND - self._intake.unsettled
         room_bytes = self._intake.max_unsettled_bytes - self._intake.unsettled_bytes
         if room < _LEAST_TAKEN:
@@ -80,13 +84,13 @@ class Parking:
         if room_bytes <= 0:
             self._intake.once_down_to(self._intake.unsettled // 2, self.poke)
             return 0
-        store, held, paused = self._keeper.store, self._dispatcher.keeping.held, self._health.paused
+        store, held = self._keeper.store, self._dispatcher.keeping.held
+        left_out = self._left_out()
         backlog = self._dispatcher.journal.backlog
         put_off = backlog.put_off
-        self._dispatcher.keeping.returned.clear()
         entries = await self._keeper.insist(
             lambda: store.due(
-                self._clock(), limit=room, held=held, paused=paused, max_bytes=room_bytes
+                self._clock(), limit=room, held=held, paused=left_out, max_bytes=room_bytes
             )
         )
         if self._stopping.is_set():
@@ -98,18 +102,29 @@ class Parking:
             backlog.close(put_off)
         return begun
 
+    def _left_out(self) -> frozenset[FunctionName]:
+        """The functions that are paused, or have their share in hand: others wait, too."""
+        counts = Counter(
+            pending.function for tracked in self._intake.running for pending in tracked.open
+        )
+        share = _MOST_IN_HAND // (1 + len(counts))
+        return self._health.paused | {name for name, count in counts.items() if count >= share}
+
     async def _begin_probes(self) -> int:
         """Try the oldest event that is due of each paused function, one at a time, now and then."""
         begun, store, running = 0, self._keeper.store, self._intake.running
+        held = self._dispatcher.keeping.held
         self._probes = {name: probe for name, probe in self._probes.items() if probe in running}
         for function in self._health.probes_due():
             if function in self._probes:
                 continue
             oldest = await self._keeper.insist(
-                partial(store.due, self._clock(), limit=1, only=function)
+                partial(store.due, self._clock(), limit=1, held=held, only=function)
             )
             if self._stopping.is_set():
                 break
+            if not oldest and self._is_gone(function):
+                self._health.forget(function)
             for entry in oldest:
                 if probe := self._begin(entry, is_probe=True):
                     self._health.begin_probe(function)
@@ -136,12 +151,12 @@ class Parking:
 
     async def _sleep(self, shortest: float) -> None:
         """Wait until something may be due."""
-        paused, store = self._health.paused, self._keeper.store
-        due = await self._keeper.insist(lambda: store.next_due(paused=paused))
+        left_out, store = self._left_out(), self._keeper.store
+        due = await self._keeper.insist(lambda: store.next_due(paused=left_out))
         wait = _LONGEST_SLEEP
         if due is not None:
             wait = min(wait, max(shortest, due - self._clock()))
-        if paused:
+        if self._health.paused:
             wait = min(wait, _PROBE_SLEEP)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):

@@ -96,6 +96,8 @@ class Pending(msgspec.Struct, eq=False):
     """Its entry in the store; 0 where there is none."""
     kept_calls: int = 0
     """Calls that the entry knows of."""
+    is_remembered: bool = False
+    """Whether its success is written down, though its event is not done with."""
     due: float = 0.0
     """Before which it may not be called again, in seconds since the epoch."""
     is_probe: bool = False

@@ -205,19 +205,28 @@ class Settler:
 
     async def remember(self, events: Iterable[Tracked]) -> None:
         """Write down what succeeded, so that a redelivery doesn't repeat it; try once."""
+        events = [*events]
         done = [entry for tracked in events for entry in self.done(tracked)]
         if done and self._keeper is not None:
+            new = [each for tracked in events for each in tracked.succeeded]
             try:
                 await self._keeper.store.write(done)
             except StoreError as error:
                 self._keeper.failed(error)
+            else:
+                for pending in new:
+                    pending.is_remembered = True
 
     def done(self, tracked: Tracked) -> list[Entry]:
-        """The verdicts of its successes, where it can be told from others."""
+        """The verdicts of its successes, where it can be told from others; of the new ones."""
         if tracked.key is None:
             return []
         now = self._clock()
-        return [done_entry(tracked, pending, now) for pending in tracked.succeeded]
+        return [
+            done_entry(tracked, pending, now)
+            for pending in tracked.succeeded
+            if not pending.is_remembered
+        ]
 
     async def remember_beyond(self, intakes: Iterable[Intake]) -> None:
         """At a stop: write down what is finished above a gap, or comes again."""

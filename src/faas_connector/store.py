@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Awaitable, Collection, Iterable, Sequence
+from itertools import chain, islice, zip_longest
 from typing import Protocol
 
 import msgspec
@@ -118,6 +119,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """Why the stored event can't be decoded; empty where it can."""
     stored: Stored | None = None
     """What there is of an event that can't be decoded; not written, since it stays as it is."""
+
+
+def in_turn(due: Iterable[Sequence[int]], limit: int) -> list[int]:
+    """So many ids of all, one of each at a time: one with very many leaves room for others."""
+    turns = chain.from_iterable(zip_longest(*due))
+    return sorted(islice((number for number in turns if number is not None), limit))
 
 
 def once_entry(source: str, key: str, now: float, until: float) -> Entry:
@@ -303,6 +310,7 @@ class Store(Protocol):
     ) -> list[Entry]:
         """JOURNAL entries, then PARKED ones that are due, each in the order of their ids.
 
+        With more of the latter than fit, there are as many of each function as of the others.
         An ordered entry is left out while an earlier ordered one of its function and key is parked
         and not due yet. (One that is `held` doesn't hold it back.)
 

@@ -33,6 +33,8 @@ _EXTEND_AT, _DETACH_AT = 1 / 3, 2 / 3
 _SWEEPS_PER_DEADLINE = 12
 # Of a deadline: how long one extension may take, since the other events wait for it.
 _EXTEND_WITHIN = 1 / 6
+# Seconds between two lines about that.
+_TELL = 30.0
 # Seconds without room in memory, after which the journal alone takes what can be journalled.
 _FULL = 1.0
 # Seconds that a source may take to end by itself once all it read is settled.
@@ -65,6 +67,7 @@ class Supervisor:
         """
         self.reopened = 0
         self.connected = False
+        self._told_of_deadlines = float("-inf")
         self._source = it.source
         self._intake = it.intake
         self._dispatcher = dispatcher
@@ -276,16 +279,18 @@ class Supervisor:
             if due:
                 if not self._intake.traits.extends:
                     due = with_those_ahead(self._intake.running, due)
-                await asyncio.gather(*(self._keep_alive(tracked, now) for tracked in due))
+                kept = await asyncio.gather(*(self._keep_alive(tracked, now) for tracked in due))
+                self._tell_of_deadlines([error for error in kept if error is not None], now)
 
     def _left_at(self, tracked: Tracked) -> float:
         share = _EXTEND_AT if self._intake.traits.extends else _DETACH_AT
         return (tracked.delivery.deadline or 0.0) * (1 - share)
 
-    async def _keep_alive(self, tracked: Tracked, now: float) -> None:
+    async def _keep_alive(self, tracked: Tracked, now: float) -> Exception | None:
+        """What went wrong, if anything: the next sweep tries again."""
         delivery = tracked.delivery
         if tracked.is_told:
-            return  # since the sweep
+            return None  # since the sweep
         try:
             if self._intake.traits.extends:
                 await _extend(delivery)
@@ -293,9 +298,15 @@ class Supervisor:
             else:
                 await self._dispatcher.leaving.detach(tracked)
         except Exception as error:
+            return error
+        return None
+
+    def _tell_of_deadlines(self, errors: list[Exception], now: float) -> None:
+        if errors and now - self._told_of_deadlines >= _TELL:
+            self._told_of_deadlines = now
             _log.warning(
-                "source %s: could not extend the deadline of an event: %s",
-                self._source.name, error, extra={"source": self._source.name},
+                "source %s: could not extend the deadlines of %d events: %s",
+                self._source.name, len(errors), errors[0], extra={"source": self._source.name},
             )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ G = FunctionName("g")
 async def test_the_first_in_line_does_not_wait():
     ticket = KeyOrder().ticket(F, "a")
     assert await ticket.turn() == 0
-    ticket.leave(parked=0)
+    ticket.leave()
 
 
 async def test_the_next_waits_until_the_first_has_left():
@@ -27,7 +27,7 @@ async def test_the_next_waits_until_the_first_has_left():
     turn = asyncio.create_task(second.turn())
     await asyncio.sleep(0)
     assert not turn.done()
-    first.leave(parked=0)
+    first.leave()
     assert await turn == 0
 
 
@@ -43,18 +43,39 @@ async def test_who_is_behind_a_parked_event_hears_of_it():
     first, second, third = (order.ticket(F, "a") for _ in range(3))
     first.leave(parked=7)
     assert await second.turn() == 7
-    second.leave(parked=7)
+    second.leave(parked=9)
     assert await third.turn() == 7
+
+
+async def test_who_is_done_holds_nobody_back_and_the_others_in_the_store_do():
+    order = KeyOrder()
+    first, second, third, fourth, fifth = (order.ticket(F, "a") for _ in range(5))
+    first.leave(parked=7)
+    second.leave(parked=9)
+    third.leave(done=7)
+    assert await fourth.turn() == 9
+    fourth.leave(done=9)
+    assert await fifth.turn() == 0
+
+
+async def test_of_very_many_in_the_store_the_first_are_known():
+    order = KeyOrder()
+    tickets = [order.ticket(F, "a") for _ in range(2000)]
+    for number, ticket in enumerate(tickets[:-1], 1):
+        ticket.leave(parked=number)
+    assert await tickets[-1].turn() == 1
+    waiting, _ = tickets[-1]._ahead.result()
+    assert waiting == {*range(1, 1025)}
 
 
 async def test_who_is_behind_hears_of_the_last_that_was_parked_ahead_of_it():
     order = KeyOrder()
     first, second, third, fourth = (order.ticket(F, "a") for _ in range(4))
-    first.leave(parked=7, entry_id=7)
-    third.leave(parked=0)
+    first.leave(parked=7)
+    third.leave()
     await second.turn()
     assert second.last == 7
-    second.leave(parked=7, entry_id=9)
+    second.leave(parked=9)
     assert await fourth.turn() == 7
     assert fourth.last == 9
 
@@ -68,7 +89,7 @@ async def test_a_line_that_ended_begins_anew():
 async def test_leaving_from_the_middle_lets_nobody_overtake():
     order = KeyOrder()
     first, second, third = (order.ticket(F, "a") for _ in range(3))
-    second.leave(parked=0)
+    second.leave()
     turn = asyncio.create_task(third.turn())
     await asyncio.sleep(0)
     assert not turn.done()
@@ -79,12 +100,12 @@ async def test_leaving_from_the_middle_lets_nobody_overtake():
 async def test_who_comes_after_one_that_left_the_end_waits_for_the_first():
     order = KeyOrder()
     first, last = order.ticket(F, "a"), order.ticket(F, "a")
-    last.leave(parked=0)
+    last.leave()
     late = order.ticket(F, "a")
     turn = asyncio.create_task(late.turn())
     await asyncio.sleep(0)
     assert not turn.done()
-    first.leave(parked=0)
+    first.leave()
     assert await turn == 0
 
 
@@ -92,7 +113,7 @@ async def test_leaving_twice_changes_nothing():
     order = KeyOrder()
     first, second = order.ticket(F, "a"), order.ticket(F, "a")
     first.leave(parked=7)
-    first.leave(parked=0)
+    first.leave()
     assert await second.turn() == 7
 
 
@@ -104,11 +125,11 @@ async def test_cancelling_a_turn_leaves_the_line_as_it_is():
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    second.leave(parked=0)
+    second.leave()
     turn = asyncio.create_task(third.turn())
     await asyncio.sleep(0)
     assert not turn.done()
-    first.leave(parked=0)
+    first.leave()
     assert await turn == 0
 
 
@@ -123,18 +144,18 @@ async def _one_at_a_time(steps: list[tuple[str, int]]) -> None:
         elif line and what == "finish":
             ticket, turn = line.pop(0)
             assert turn.done()
-            ticket.leave(parked=0)
+            ticket.leave()
         elif line:
             ticket, turn = line.pop(which % len(line))
             turn.cancel()
-            ticket.leave(parked=0)
+            ticket.leave()
         for _ in range(3 * len(steps)):
             await asyncio.sleep(0)
         assert [turn.done() for _, turn in line] == [True, *[False] * (len(line) - 1)][: len(line)]
     assert bool(order._lines) is bool(line)
     for ticket, turn in line:
         turn.cancel()
-        ticket.leave(parked=0)
+        ticket.leave()
     await asyncio.sleep(0)
 
 

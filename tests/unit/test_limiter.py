@@ -17,11 +17,13 @@ class Line:
     """Calls of a limiter, in the order in which they were let in."""
 
     def __init__(self, places):
-        self.limiter = Limiter(places)
+        self.limits = {}
+        self.limiter = Limiter(places, lambda function: self.limits.get(function, MANY))
         self.let_in = []
         self.waiting = []
 
     def ask(self, function, concurrency=MANY):
+        self.limits[function] = concurrency
         waiting = self.limiter.enter(function, concurrency)
         if waiting is None:
             self.let_in.append(function)
@@ -106,6 +108,26 @@ async def test_the_last_word_on_a_limit_holds_for_those_who_waited_before():
     assert (len(line.let_in), line.limiter.in_flight, line.limiter.waiting) == (3, 1, 1)
 
 
+async def test_a_limit_that_was_raised_holds_for_those_who_wait_and_they_go_first():
+    line = Line(4)
+    for _ in range(3):
+        line.ask(A, 1)
+    line.ask(A, 3)
+    assert [waiting.done() for _, waiting in line.waiting] == [True, True, False]
+    await line.leave(A)
+    assert (len(line.let_in), line.limiter.in_flight, line.limiter.waiting) == (4, 3, 0)
+
+
+async def test_a_limit_that_was_lowered_meanwhile_holds_though_nobody_asks_again():
+    line = Line(8)
+    for _ in range(8):
+        line.ask(A, 3)
+    line.limits[A] = 1
+    for _ in range(3):
+        await line.leave(A)
+    assert (len(line.let_in), line.limiter.in_flight, line.limiter.waiting) == (4, 1, 4)
+
+
 async def test_nothing_is_remembered_of_functions_that_neither_run_nor_wait():
     line = Line(1)
     for function in (A, B, C):
@@ -145,7 +167,7 @@ async def test_who_gives_up_as_it_was_let_in_gives_its_place_on():
 )
 def test_never_too_many_and_nobody_waits_where_there_is_room(places, steps, concurrency):
     async def main() -> None:
-        limiter = Limiter(places)
+        limiter = Limiter(places, lambda _: concurrency)
         running, waiting = [], []
         for what, function in steps:
             if what == "ask":

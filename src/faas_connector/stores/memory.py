@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
@@ -18,6 +19,7 @@ from faas_connector.store import (
     StoreCounts,
     finished,
     fits,
+    in_turn,
     once_entry,
     within,
 )
@@ -156,10 +158,16 @@ class MemoryStore:
             and entry.id not in held
             and entry.function not in paused
         ]
-        parked = self._parked(held, paused)
-        due = [*journal, *(self._entries[number] for at, number in parked if at <= now)]
-        asked = [entry for entry in due if only is None or entry.function == only]
-        return within(asked[:limit], max_bytes)
+        if only is not None:
+            journal = []
+        ids = defaultdict[FunctionName | None, list[int]](list)
+        for at, number in self._parked(held, paused):
+            function = self._entries[number].function
+            if at <= now and only in {None, function}:
+                ids[function].append(number)
+        parked = in_turn(ids.values(), max(0, limit - len(journal)))
+        due = [*journal, *map(self._entries.__getitem__, parked)]
+        return within(due[:limit], max_bytes)
 
     async def next_due(
         self, *, held: Collection[int] = (), paused: Collection[FunctionName] = ()

@@ -26,6 +26,7 @@ from faas_connector.store import (
     StoreCounts,
     finished,
     fits,
+    in_turn,
     once_entry,
     within,
 )
@@ -331,7 +332,8 @@ class SqliteStore:
         def find(connection: sqlite3.Connection) -> list[Entry]:
             found = list[Entry]()
             if only is None:
-                alone = statements.each(connection, statements.JOURNAL_BUT, (in_hand,))
+                rows = statements.each(connection, statements.JOURNAL_BUT, (in_hand,))
+                alone = (entry for entry in rows if entry.function not in paused)
                 journal = merge(alone, packs.read(connection, but=ours), key=_id_of)
                 found = within(islice(journal, limit), max_bytes)
             left = max_bytes - sum(len(each.event.data) for each in found if each.event)
@@ -340,12 +342,14 @@ class SqliteStore:
                 asked = (
                     [parked.raw(only)] if only else parked.functions(connection, paused, until=now)
                 )
-                ids = [
-                    number
-                    for function in asked
-                    for number in parked.due_ids(connection, function, now, in_hand, room)
-                ]
-                first = json.dumps(sorted(ids)[:room])
+                ids = in_turn(
+                    [
+                        parked.due_ids(connection, function, now, in_hand, room)
+                        for function in asked
+                    ],
+                    room,
+                )
+                first = json.dumps(ids)
                 found += within(statements.each(connection, statements.OF_IDS, (first,)), left)
             return found
 

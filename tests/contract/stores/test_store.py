@@ -1170,3 +1170,15 @@ async def test_entering_that_fails_leaves_no_thread(tmp_path):
     with pytest.raises(StoreError, match="another program"):
         async with SqliteStore(folder):
             pass
+
+
+async def test_what_is_journalled_for_a_paused_function_is_left_out(store):
+    await store.write([journal(function=ONE)])
+    assert await store.due(1e9, limit=10, paused={ONE}) == []
+    assert len(await store.due(1e9, limit=10)) == 1
+
+
+async def test_one_function_with_very_many_leaves_room_for_another(store):
+    await store.write([*(parked(ONE) for _ in range(60)), parked(TWO)])
+    found = await store.due(1e9, limit=50)
+    assert [each.function for each in found] == [ONE] * 49 + [TWO]
