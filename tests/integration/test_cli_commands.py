@@ -68,9 +68,9 @@ def function(name: str, answer=echo, *, topic: str | None = None, **annotations)
 
 
 @contextmanager
-def guarded():
+def guarded(**more):
     """A gateway that asks for a password."""
-    with ThreadedGateway(lambda: LocalGateway(basic_auth=("admin", "s3cret"))) as gateway:
+    with ThreadedGateway(lambda: LocalGateway(basic_auth=("admin", "s3cret"), **more)) as gateway:
         gateway.add(function("printer", topic="payment.received"))
         yield gateway
 
@@ -308,6 +308,55 @@ def test_explain_names_the_namespace_that_is_not_watched(run):
         done = run("explain", "t", "-n", "team-b", "-g", gateway.url)
         failed(done)
         assert b"not called  f.team-a: asks for 't', but its namespace 'team-a'" in done.stdout
+
+
+# A file of settings
+
+
+@pytest.fixture
+def guarded_file(tmp_path):
+    """A file for a gateway that asks for a password; its sources can't be opened."""
+    with guarded(namespaces=["team-a"]) as gateway:
+        gateway.add(function("mail", topic="orders/+/new; refunds"))
+        gateway.add(LocalFunction(name="f", namespace="team-a", annotations={"topic": "ledger"}))
+        (tmp_path / "password").write_text("s3cret")
+        file = tmp_path / "connector.yaml"
+        file.write_text(
+            f"""\
+version: 1
+gateway: {{url: {gateway.url}, password_file: {tmp_path / "password"}}}
+namespaces: [openfaas-fn]
+topics: {{matcher: mqtt, delimiter: ";"}}
+sources: [{{no-such-kind: {{}}}}]
+"""
+        )
+        yield file
+
+
+def test_a_file_says_how_explain_compares_topics_and_which_namespaces_it_watches(run, guarded_file):
+    done = run("explain", "orders/eu/new", "-f", str(guarded_file))
+    assert done.stderr == b""
+    assert done.stdout.startswith(b"called      mail.openfaas-fn: asks for 'orders/+/new'")
+    elsewhere = run("explain", "ledger", "-f", str(guarded_file))
+    failed(elsewhere)
+    assert b"not called  f.team-a: asks for 'ledger', but its namespace" in elsewhere.stdout
+    exact = run("explain", "orders/eu/new", "-f", str(guarded_file), "-m", "exact")
+    assert "would reach none of" in failed(exact)
+    exact = run("explain", "orders/eu/new", "-f", str(guarded_file), FAAS_CONNECTOR_MATCHER="exact")
+    assert "would reach none of" in failed(exact)
+
+
+def test_a_file_names_the_gateway_for_topics_and_invoke(run, guarded_file):
+    found = json.loads(run("topics", "--json", "-f", str(guarded_file)).stdout)
+    assert set(found) == {"orders/+/new", "refunds", "payment.received"}
+    assert run("invoke", "orders/eu/new", "hello", "-f", str(guarded_file)).stdout == b"hello"
+
+
+def test_flags_and_environment_go_before_a_file(run, gateway, guarded_file):
+    expected = {"payment.received": ["printer.openfaas-fn"]}
+    for flags, environ in ((["-g", gateway.url], {}), ([], {"OPENFAAS_URL": gateway.url})):
+        done = run("topics", "--json", "-f", str(guarded_file), *flags, **environ)
+        assert json.loads(done.stdout) == expected
 
 
 # Credentials

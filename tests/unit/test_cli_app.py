@@ -19,6 +19,8 @@ from faas_connector.errors import (
     GatewayUnavailableError,
 )
 
+WITH_A_FILE = ("explain x", "topics", "invoke x", "tester")
+
 
 @pytest.mark.parametrize("name", [None, *COMMANDS])
 def test_help_fits_a_screen_and_shows_an_example(name, capsys):
@@ -75,6 +77,30 @@ def test_wrong_use_is_one_line_and_2(arguments, parts, capsys):
 
 def describe(error: Exception) -> tuple[str, int]:
     return failures.describe(error)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "version: 1\nstat: {folder: a}\nsources: [timer: {}]\n",
+        "version: 1\n- a\n",
+        "version: 2\nsources: [timer: {}]\n",
+    ],
+)
+def test_a_file_that_is_missing_or_wrong_is_told_as_run_tells_it(content, tmp_path, capsys):
+    file = tmp_path / "connector.yaml"
+    if content is not None:
+        file.write_text(content)
+    told = [line_and_status(command, file, capsys) for command in ("run", *WITH_A_FILE)]
+    assert told[0][1] == 2
+    assert told[0][0].startswith(f"Error: {file}")
+    assert told == [told[0]] * len(told)
+
+
+def line_and_status(command, file, capsys):
+    status = run([*command.split(), "-f", str(file)])
+    return capsys.readouterr().err, status
 
 
 def test_errors_and_their_status():

@@ -8,7 +8,7 @@ from faas_connector.cli.command import Command
 from faas_connector.cli.connection import GatewayFlags, impatient
 from faas_connector.cli.failures import CommandError
 from faas_connector.cli.lint import count
-from faas_connector.cli.options import connect, gateway_options
+from faas_connector.cli.options import FILE, connect, gateway_options, settings_of
 from faas_connector.cli.output import note, say
 from faas_connector.cli.reasons import Verdict, declared, judge, ordered
 from faas_connector.cli.running import run
@@ -31,15 +31,17 @@ Exit status: 1 when no function would be called.
 Example:
   faas-connector explain payment.received
   faas-connector explain orders/eu/new --matcher mqtt -n 'team-*'
+  faas-connector explain payment.received -f connector.yaml
 """
 
 
 @click.command("explain", cls=Command, help=HELP)
 @click.argument("topic")
+@FILE
 @gateway_options
-def command(flags: GatewayFlags, *, topic: str) -> None:
+def command(flags: GatewayFlags, *, file: str | None, topic: str) -> None:
     """Say which functions an event with TOPIC would reach, and why."""
-    config = impatient(connect(flags).config)
+    config = impatient(connect(flags, settings_of(file)).config)
     found, plans = run(_look(config, topic))
     verdicts = ordered(
         judge(function, topic, config.matcher)

@@ -15,7 +15,7 @@ from faas_connector.cli.command import Command
 from faas_connector.cli.connection import GatewayFlags, impatient
 from faas_connector.cli.failures import CommandError
 from faas_connector.cli.lint import count
-from faas_connector.cli.options import connect, gateway_options
+from faas_connector.cli.options import FILE, connect, gateway_options, settings_of
 from faas_connector.cli.output import note, say_json
 from faas_connector.cli.reasons import no_function_wants
 from faas_connector.cli.running import run
@@ -44,6 +44,7 @@ Exit status: 1 when no function wants the topic, or one fails.
 Example:
   faas-connector invoke payment.received hello
   faas-connector invoke payment.received @event.json -H X-Source=shop --json
+  faas-connector invoke payment.received hello -f connector.yaml
 """
 
 
@@ -84,6 +85,7 @@ def split_header(text: str) -> tuple[str, str]:
 @click.option("--callback-url", metavar="URL", help="Where its queue posts the result to.")
 @click.option("--content-type", metavar="TYPE", help="Content-Type of the body.  [text/plain]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list of all responses.")
+@FILE
 @gateway_options
 def command(
     flags: GatewayFlags,
@@ -95,13 +97,14 @@ def command(
     callback_url: str | None,
     content_type: str | None,
     as_json: bool,
+    file: str | None,
 ) -> None:
     """Send one event to every function that asked for TOPIC."""
     if data == "-" and flags.password_stdin:
         raise click.UsageError("standard input can't be both DATA and the password")
     if callback_url is not None and not as_async:
         raise click.UsageError("--callback-url needs --async")
-    config = impatient(connect(flags).config)
+    config = impatient(connect(flags, settings_of(file)).config)
     event = event_of(topic, read_data(data), headers, content_type)
     options = CallOptions(Invocation.ASYNC if as_async else None, callback_url)
     responses, known = run(_invoke(config, event, options))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -15,11 +15,16 @@ import click
 from faas_connector.cli.connection import Connection, GatewayFlags, connection
 from faas_connector.durations import parse_duration
 from faas_connector.errors import ConfigError
+from faas_connector.settings.file import read_file
+from faas_connector.settings.general import General, general
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _FLAGS = [field.name for field in fields(GatewayFlags)]
+FILE = click.option(
+    "-f", "--file", metavar="FILE", help="Settings, as run reads them; its sources stay closed."
+)
 NAMESPACES = click.option(
     "-n", "--namespace", "namespaces", metavar="NAME", multiple=True,
     help="Only these namespaces; 'team-*' works. Repeatable.  [all]",
@@ -87,12 +92,37 @@ def gateway_flags(params: Mapping[str, Any]) -> GatewayFlags:
     return GatewayFlags(**{name: params[name] for name in _FLAGS if name in params})
 
 
-def connect(flags: GatewayFlags) -> Connection:
-    """What the flags, this process's environment and the stored login say.
+def settings_of(
+    file: str | None, flags: Mapping[str, str | Sequence[str]] | None = None
+) -> General:
+    """All settings but the sources, as a run with this file would have them.
+
+    Args:
+        file: what `-f` names; of its sources nothing is looked at.
+        flags: those of settings, without dashes.
+
+    Raises:
+        ConfigError: the file can't be read, or a setting can't work.
+    """
+    raw = None if file is None else read_file(file, os.environ)
+    return general(os.environ, flags=flags, file=raw)
+
+
+def connect(flags: GatewayFlags, settings: General | None = None) -> Connection:
+    """What the flags, this process's environment, a file and the stored login say.
+
+    Args:
+        flags: those of the gateway.
+        settings: all others, those of a file among them; None for those of the environment.
 
     Raises:
         ConfigError: a setting can't work.
     """
     return connection(
-        flags, os.environ, home=Path.home(), folder=Path.cwd(), read_password=sys.stdin.read
+        flags,
+        os.environ,
+        home=Path.home(),
+        folder=Path.cwd(),
+        read_password=sys.stdin.read,
+        settings=settings,
     )

@@ -11,7 +11,7 @@ import click
 from faas_connector.cli.command import Command
 from faas_connector.cli.connection import GatewayFlags
 from faas_connector.cli.feed import Feed
-from faas_connector.cli.options import connect, duration, gateway_options
+from faas_connector.cli.options import FILE, connect, duration, gateway_options, settings_of
 from faas_connector.cli.output import say
 from faas_connector.cli.pump import ends_soon, pump
 from faas_connector.cli.running import run_until_interrupted
@@ -30,6 +30,7 @@ each response is a line. Ctrl-C ends it.
 Example:
   faas-connector tester
   faas-connector tester --topic orders.new --interval 500ms
+  faas-connector tester -f connector.yaml
 """
 
 
@@ -40,10 +41,11 @@ Example:
 @click.option(
     "--interval", default="10s", callback=duration, metavar="TIME", help="Time between two.  [10s]"
 )
+@FILE
 @gateway_options
-def command(flags: GatewayFlags, *, topic: str, interval: float) -> None:
+def command(flags: GatewayFlags, *, file: str | None, topic: str, interval: float) -> None:
     """Send a test event on an interval."""
-    config = replace(ends_soon(connect(flags).config), connector="cmd/timer")
+    config = replace(ends_soon(connect(flags, settings_of(file)).config), connector="cmd/timer")
     source = TimerSource(topic=topic, interval=interval, first_after=0.0)
     run_until_interrupted(_test(config, source))
 

@@ -8,7 +8,7 @@ from faas_connector.cli.command import Command
 from faas_connector.cli.connection import GatewayFlags, impatient
 from faas_connector.cli.failures import CommandError
 from faas_connector.cli.lint import count
-from faas_connector.cli.options import connect, gateway_options
+from faas_connector.cli.options import FILE, connect, gateway_options, settings_of
 from faas_connector.cli.output import note, say, say_json, table, warn_of_problems
 from faas_connector.cli.running import run
 from faas_connector.cli.survey import topic_map
@@ -25,6 +25,7 @@ are shown on stderr.
 Example:
   faas-connector topics
   faas-connector topics -g https://gateway.example.com -n staging --json
+  faas-connector topics -f connector.yaml
 """
 
 
@@ -32,10 +33,11 @@ Example:
 @click.option(
     "--json", "as_json", is_flag=True, help="Print an object: topic -> list of functions."
 )
+@FILE
 @gateway_options
-def command(flags: GatewayFlags, *, as_json: bool) -> None:
+def command(flags: GatewayFlags, *, file: str | None, as_json: bool) -> None:
     """List the topics that functions ask for."""
-    config = impatient(connect(flags).config)
+    config = impatient(connect(flags, settings_of(file)).config)
     found = run(_look(config))
     by_topic = {
         topic: [str(name) for name in names] for topic, names in found.map.by_topic().items()
