@@ -366,6 +366,57 @@ def test_what_nobody_asked_for_goes_to_whoever_asks_now(run, folder, threaded_ga
     assert kept(folder) == []
 
 
+@pytest.fixture
+def settings_file(tmp_path, folder, threaded_gateway):
+    """A file that names the folder and the gateway; its sources can't be opened."""
+    file = tmp_path / "connector.yaml"
+    file.write_text(
+        f"""\
+version: 1
+gateway: {{url: {threaded_gateway.url}}}
+state: {{folder: {folder}}}
+sources: [{{no-such-kind: {{}}}}]
+"""
+    )
+    return str(file)
+
+
+def test_a_file_of_settings_names_the_folder(run, folder, settings_file, tmp_path):
+    put(folder, dead(1), dead(2))
+    found = ("-f", settings_file)
+    assert len(run("list", *found, state=False).stdout.splitlines()) == 3
+    assert "call-2" in run("show", "2", *found, state=False).stdout
+    exported = tmp_path / "letters.jsonl"
+    assert run("export", *found, "-o", str(exported), state=False).returncode == 0
+    assert len(exported.read_text().splitlines()) == 2
+    removed = run("remove", "--yes", "1", *found, state=False)
+    assert removed.stdout == "1 dead letter removed\n"
+    assert [entry.id for entry in kept(folder)] == [2]
+
+
+def test_a_file_of_settings_names_the_gateway_of_a_replay(
+    run, folder, settings_file, tmp_path, threaded_gateway
+):
+    threaded_gateway.add(LocalFunction(name="mail"))
+    put(folder, dead(1))
+    exported = str(tmp_path / "letters.jsonl")
+    run("export", "-o", exported)
+    for arguments in ([], ["--from", exported]):
+        ran = run("replay", "-f", settings_file, *arguments, state=False)
+        assert ran.stdout == "1 sent, 0 failed again, 0 not sent\n"
+        assert threaded_gateway.received[-1].call_id == "call-1"
+    assert kept(folder) == []
+
+
+def test_flag_and_variable_name_the_folder_before_a_file_does(run, settings_file, tmp_path):
+    by_variable = {"FAAS_CONNECTOR_STATE": str(tmp_path / "variable")}
+    ran = run("list", "-f", settings_file, state=False, **by_variable)
+    assert f"no connector's state in {tmp_path / 'variable'};" in ran.stderr
+    flag = str(tmp_path / "flag")
+    ran = run("list", "-f", settings_file, "--state", flag, state=False, **by_variable)
+    assert f"no connector's state in {flag};" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -389,14 +440,15 @@ def test_a_folder_without_state_is_named(run, folder):
     ran = run("list")
     assert ran.returncode == 1
     assert ran.stderr == (
-        f"Error: there is no connector's state in {folder}; name its folder with --state DIR\n"
+        f"Error: there is no connector's state in {folder}; "
+        "name another folder with -f FILE or --state DIR\n"
     )
     assert not folder.exists()
 
 
 def test_an_empty_store_has_none(run, folder, threaded_gateway):
     put(folder)
-    where = f"in {folder} (name another with --state DIR)\n"
+    where = f"in {folder} (name another folder with -f FILE or --state DIR)\n"
     assert run("list").stderr == f"no dead letters {where}"
     assert run("list", "--topic", "orders").stderr == f"no dead letters that fit {where}"
     assert run("export").stdout == ""

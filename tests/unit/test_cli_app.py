@@ -19,7 +19,11 @@ from faas_connector.errors import (
     GatewayUnavailableError,
 )
 
-WITH_A_FILE = ("explain x", "topics", "invoke x", "tester")
+WITH_A_FILE = (
+    "explain x", "topics", "invoke x", "tester", "dead-letters list", "dead-letters show 1",
+    "dead-letters replay", "dead-letters replay --from a.jsonl", "dead-letters remove --yes",
+    "dead-letters export",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [None, *COMMANDS])

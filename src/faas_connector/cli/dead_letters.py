@@ -16,13 +16,21 @@ import click
 from faas_connector.cli.command import DEBUG, HELP_SETTINGS, Command
 from faas_connector.cli.failures import CommandError
 from faas_connector.cli.letters import details, rows
-from faas_connector.cli.letters_options import Selection, opened, path_of, selection_options
+from faas_connector.cli.letters_options import (
+    NAME_ANOTHER,
+    Selection,
+    opened,
+    path_of,
+    selection_options,
+    state_options,
+)
 from faas_connector.cli.lint import count
 from faas_connector.cli.output import note, say, table
 from faas_connector.cli.replay import command as replay
 from faas_connector.cli.running import run
 from faas_connector.dead_letters.lines import encode_line
-from faas_connector.store import Entry, Query
+from faas_connector.settings.general import General
+from faas_connector.store import Entry
 
 HELP = """Look at dead letters, send them again, remove or export them.
 
@@ -32,8 +40,8 @@ while the connector is running.
 
 \b
 Example:
-  faas-connector dead-letters list --since 1h
-  faas-connector dead-letters replay --function mail --rate 50
+  faas-connector dead-letters list -f connector.yaml --since 1h
+  faas-connector dead-letters replay -f connector.yaml --function mail
 """
 # Lines of a list that a person still reads.
 _LISTED = 50
@@ -53,6 +61,7 @@ Without --limit the first {_LISTED} are shown; with --json all, a line of JSON e
 \b
 Example:
   faas-connector dead-letters list --function mail --reason attempts
+  faas-connector dead-letters list -f connector.yaml
 """
 
 
@@ -65,13 +74,13 @@ def list_command(selection: Selection, *, as_json: bool) -> None:
 
 
 async def _print_lines(selection: Selection) -> None:
-    async with opened(selection.folder) as letters:
+    async with opened(selection.settings) as letters:
         async for entry in letters.list(selection.query):
             click.echo(encode_line(entry))
 
 
 async def _list(selection: Selection) -> None:
-    async with opened(selection.folder) as letters:
+    async with opened(selection.settings) as letters:
         most = _LISTED if selection.query.limit is None else selection.query.limit
         found: list[Entry] = []
         more = 0
@@ -82,7 +91,7 @@ async def _list(selection: Selection) -> None:
                 more += 1
     if not found:
         what = "no dead letters" if selection.is_all else "no dead letters that fit"
-        note(f"{what} in {path_of(selection.folder)} (name another with --state DIR)")
+        note(f"{what} in {path_of(selection.settings)} ({NAME_ANOTHER})")
         return
     say(table(rows(found, width=shutil.get_terminal_size((100, 0)).columns)))
     if more:
@@ -99,11 +108,11 @@ Example:
 
 @command.command("show", cls=Command, help=SHOW_HELP)
 @click.argument("numbers", metavar="ID...", type=int, nargs=-1, required=True)
-@click.option("--state", "folder", metavar="DIR", help="The connector's state folder.")
+@state_options
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each.")
-def show_command(*, numbers: tuple[int, ...], folder: str | None, as_json: bool) -> None:
+def show_command(settings: General, /, *, numbers: tuple[int, ...], as_json: bool) -> None:
     """Show all that is known of dead letters."""
-    missing = run(_show(numbers, folder, as_json=as_json))
+    missing = run(_show(numbers, settings, as_json=as_json))
     if missing:
         raise CommandError(
             f"there is no dead letter {', '.join(map(str, missing))}; "
@@ -111,10 +120,10 @@ def show_command(*, numbers: tuple[int, ...], folder: str | None, as_json: bool)
         )
 
 
-async def _show(numbers: tuple[int, ...], folder: str | None, *, as_json: bool) -> list[int]:
+async def _show(numbers: tuple[int, ...], settings: General, *, as_json: bool) -> list[int]:
     missing: list[int] = []
     shown = 0
-    async with opened(folder) as letters:
+    async with opened(settings) as letters:
         for number in numbers:
             entry = await letters.get(number)
             if entry is None:
@@ -151,7 +160,7 @@ def remove_command(selection: Selection, *, numbers: tuple[int, ...], yes: bool)
 
 
 async def _remove(selection: Selection, *, yes: bool) -> int:
-    async with opened(selection.folder) as letters:
+    async with opened(selection.settings) as letters:
         if not yes:
             found = await letters.count(selection.query)
             question = f"Remove {count(found, 'dead letter')} for good?"
@@ -181,7 +190,7 @@ def export_command(selection: Selection, *, output: str | None) -> None:
         return
     path = Path(output)
     try:
-        written = run(_export(selection.folder, selection.query, path))
+        written = run(_export(selection, path))
     except FileExistsError:
         raise CommandError(f"{output!r} exists already, and is left as it is; name a new file") \
             from None  # fmt: skip
@@ -192,10 +201,10 @@ def export_command(selection: Selection, *, output: str | None) -> None:
     say(f"{count(written, 'dead letter')} exported to {output}")
 
 
-async def _export(folder: str | None, query: Query, path: Path) -> int:
-    async with opened(folder) as letters:
+async def _export(selection: Selection, path: Path) -> int:
+    async with opened(selection.settings) as letters:
         with _new_file(path) as file:
-            return await letters.export(query, file)
+            return await letters.export(selection.query, file)
 
 
 @contextlib.contextmanager

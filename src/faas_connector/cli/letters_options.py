@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -14,11 +13,12 @@ import click
 import msgspec
 
 from faas_connector.cli.failures import CommandError
+from faas_connector.cli.options import FILE, settings_of
 from faas_connector.dead_letters import DeadLetters
 from faas_connector.dead_letters.lines import LineError, parse_time
 from faas_connector.durations import parse_duration
 from faas_connector.errors import ConfigError
-from faas_connector.settings.general import general
+from faas_connector.settings.general import General
 from faas_connector.store import Query, Reason
 from faas_connector.stores.sqlite import SqliteStore
 
@@ -30,13 +30,17 @@ _DEAD_REASONS = (
     Reason.UNREADABLE,
 )  # fmt: skip
 _ALL = Query()
+_FOLDER = ("state", "folder")
+_STATE = "state"
+NAME_ANOTHER = f"name another folder with -f FILE or --{_STATE} DIR"
+"""What to do where a folder is the wrong one."""
 
 
 class Selection(msgspec.Struct, frozen=True):
     """Which dead letters are meant."""
 
-    folder: str | None
-    """The state folder; None for the one that the settings name."""
+    settings: General
+    """They name the state folder."""
     query: Query
 
     @property
@@ -44,11 +48,16 @@ class Selection(msgspec.Struct, frozen=True):
         """Whether nothing narrows it."""
         return self.query == _ALL
 
+    @property
+    def names_folder(self) -> bool:
+        """Whether the command line names the state folder itself."""
+        return self.settings.origins.get(_FOLDER) == f"--{_STATE}"
+
     def of(self, ids: tuple[int, ...]) -> Selection:
         """The same, but of these ids only; none given means any."""
         if not ids:
             return self
-        return Selection(self.folder, msgspec.structs.replace(self.query, ids=ids))
+        return Selection(self.settings, msgspec.structs.replace(self.query, ids=ids))
 
 
 def _moment(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
@@ -67,7 +76,6 @@ def _moment(_: click.Context, __: click.Parameter, text: str | None) -> float | 
 
 
 _SELECTING = (
-    click.option("--state", "folder", metavar="DIR", help="The connector's state folder."),
     click.option("--function", metavar="NAME", help="Of this function: mail, or mail.team-a."),
     click.option("--namespace", metavar="NAME", help="Of the functions of this namespace."),
     click.option("--topic", metavar="TOPIC", help="Of events with this topic."),
@@ -84,46 +92,58 @@ _SELECTING = (
 )  # fmt: skip
 
 
+def state_options(command: Callable[Concatenate[General, P], R]) -> Callable[P, R]:
+    """Give a command the options that name a state folder; it gets the settings that hold."""
+
+    @functools.wraps(command)
+    def with_settings(*args: P.args, **options: P.kwargs) -> R:
+        said: dict[str, Any] = {name: options.pop(name) for name in ("folder", "file")}
+        flags = {} if said["folder"] is None else {_STATE: said["folder"]}
+        return command(settings_of(said["file"], flags), *args, **options)
+
+    folder = click.option(
+        f"--{_STATE}", "folder", metavar="DIR", help="The connector's state folder."
+    )
+    return FILE(folder(with_settings))
+
+
 def selection_options(command: Callable[Concatenate[Selection, P], R]) -> Callable[P, R]:
     """Give a command the options that select dead letters; it gets them as first argument."""
 
     @functools.wraps(command)
-    def with_selection(*args: P.args, **options: P.kwargs) -> R:
+    def with_selection(settings: General, /, *args: P.args, **options: P.kwargs) -> R:
         said: dict[str, Any] = {
             name: options.pop(name)
-            for name in ("folder", "function", "namespace", "topic", "reason", "since", "until",
-                         "limit")
-        }  # fmt: skip
-        folder, reason = said.pop("folder"), said.pop("reason")
+            for name in ("function", "namespace", "topic", "reason", "since", "until", "limit")
+        }
+        reason = said.pop("reason")
         query = Query(reason=None if reason is None else Reason(reason), **said)
-        return command(Selection(folder, query), *args, **options)
+        return command(Selection(settings, query), *args, **options)
 
-    decorated: Callable[P, R] = with_selection
+    decorated: Callable[Concatenate[General, P], R] = with_selection
     for option in reversed(_SELECTING):
         decorated = option(decorated)
-    return decorated
+    return state_options(decorated)
 
 
-def path_of(folder: str | None) -> Path:
-    """Where a state folder is; None for the one that the settings name."""
-    return _store(folder).folder
+def path_of(settings: General) -> Path:
+    """Where the state folder is."""
+    return _store(settings).folder
 
 
-def _store(folder: str | None) -> SqliteStore:
-    return SqliteStore(folder or general(os.environ).settings.state.folder, lock_wait=None)
+def _store(settings: General) -> SqliteStore:
+    return SqliteStore(settings.settings.state.folder, lock_wait=None)
 
 
 @asynccontextmanager
-async def opened(folder: str | None) -> AsyncGenerator[DeadLetters]:
-    """The dead letters of a state folder, beside the run that may have it.
+async def opened(settings: General) -> AsyncGenerator[DeadLetters]:
+    """The dead letters of the state folder, beside the run that may have it.
 
     Raises:
         CommandError: there is no such folder.
     """
-    store = _store(folder)
+    store = _store(settings)
     if not store.path.exists():
-        raise CommandError(
-            f"there is no connector's state in {store.folder}; name its folder with --state DIR"
-        )
+        raise CommandError(f"there is no connector's state in {store.folder}; {NAME_ANOTHER}")
     async with store:
         yield DeadLetters(store)

@@ -34,6 +34,7 @@ Exit status: 1 when some failed again or could not be sent, 130 when interrupted
 \b
 Example:
   faas-connector dead-letters replay --function mail --since 2h --rate 50
+  faas-connector dead-letters replay -f connector.yaml
 """
 _DRAWN_EVERY = 0.1  # s
 _SAID = {Fate.FAILED: "failed", Fate.LEFT: "not sent"}
@@ -49,7 +50,7 @@ def _selected_gateway(callback: click.decorators.FC) -> click.decorators.FC:
 @selection_options
 @click.argument("numbers", metavar="[ID]...", type=int, nargs=-1)
 @click.option("--rate", metavar="N", type=float, help="At most so many a second.")
-@click.option("--from", "file", metavar="FILE", help="Those that `export` wrote to a file.")
+@click.option("--from", "exported", metavar="FILE", help="Those that `export` wrote to a file.")
 @click.option("--dry-run", is_flag=True, help="Show what would be called, and call nothing.")
 @_selected_gateway
 def command(
@@ -58,23 +59,24 @@ def command(
     *,
     numbers: tuple[int, ...],
     rate: float | None,
-    file: str | None,
+    exported: str | None,
     dry_run: bool,
     **gateway: object,
 ) -> None:
     """Send dead letters to their functions again."""
     if rate is not None and not rate > 0:
         raise click.BadParameter(f"{rate:g} is not above 0; for example 50", param_hint="--rate")
-    if file is not None and (numbers or selection.folder):
+    if exported is not None and (numbers or selection.names_folder):
         raise click.UsageError("--from goes without IDs and without --state")
     selection = selection.of(numbers)
     if dry_run:
-        if file is not None:
+        if exported is not None:
             raise click.UsageError("--dry-run goes without --from")
         run(_show(selection))
         return
     flags: GatewayFlags = gateway_flags(gateway)
-    done = run(_replay(impatient(connect(flags).config), selection, rate, file))
+    config = impatient(connect(flags, selection.settings).config)
+    done = run(_replay(config, selection, rate, exported))
     say(f"{done.replayed} sent, {done.failed} failed again, {done.left} not sent")
     if done.stopped:
         note("interrupted: replay again to go on; what was sent is not repeated")
@@ -82,14 +84,14 @@ def command(
     if there := done.failed + done.left:
         raise CommandError(
             f"{there} are still there; faas-connector dead-letters list shows why"
-            if file is None
-            else f"{there} of {file!r} are still to be sent; the lines above say why: mend that, "
-            "and give the same command again"
+            if exported is None
+            else f"{there} of {exported!r} are still to be sent; the lines above say why: "
+            "mend that, and give the same command again"
         )
 
 
 async def _show(selection: Selection) -> None:
-    async with opened(selection.folder) as letters:
+    async with opened(selection.settings) as letters:
         async for entry in letters.list(selection.query):
             topic = "-" if entry.event is None else entry.event.topic
             whom = entry.function or f"every function that asks for {topic}"
@@ -101,7 +103,7 @@ async def _replay(
 ) -> Replayed:
     with _stopping() as stopping:
         if file is None:
-            async with opened(selection.folder) as letters:
+            async with opened(selection.settings) as letters:
                 total = await letters.count(selection.query)
                 shown = _Shown(total)
                 async with Controller(config) as controller:
