@@ -316,6 +316,16 @@ def test_the_environment_of_an_existing_connectors_chart(start, tmp_path):
         (("timer", "--interval", "5"), "", "--interval: timer.interval: '5' is no duration"),
         (("timer", "--interval", "0s"), "", "--interval: timer.interval must be above 0"),
         (("timer", "--max-in-flight", "0"), "", "--max-in-flight: limits.max_in_flight must be"),
+        (
+            ("rabbitmq", "--url", "amqp://rabbit mq:5672", "--queue", "q"),
+            "",
+            "--url: rabbitmq.url has a host that can't be one, got 'amqp://rabbit mq:5672'; for",
+        ),
+        (
+            ("nats", "--url", "nats://a..b", "--subject", "s"),
+            "",
+            "--url: nats.url has a host that can't be one, got 'nats://a..b'; for example nats://",
+        ),
         (("-f", "no.yaml"), "", "no.yaml can't be read (No such file or directory)"),
         (
             ("-f", "connector.yaml"),

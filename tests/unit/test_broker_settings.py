@@ -11,6 +11,7 @@ from faas_connector.options import settings
 from faas_connector.settings.definition import options_of
 from faas_connector.settings.sources import RUN_FLAGS
 from faas_connector.sources.broker import BrokerSettings, ssl_context
+from faas_connector.sources.checks import check_url
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +80,57 @@ def test_a_source_inherits_the_options_and_their_flags():
     assert flags["ca_file"] == "broker-ca-file"
     assert not RUN_FLAGS & set(flags.values())
     assert BrokerSource(ca_file=Path("x")).ca_file == Path("x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://rabbitmq:5672/shop",
+        "AMQPS://rabbit_mq.team-a.svc.cluster.local.",
+        "amqp://[::1]:5672",
+        "amqp://[fe80::1%eth0]:5672",
+        "amqp://bücher.example/my vhost",
+    ],
+)
+def test_an_address_that_may_be_right(url):
+    check_url(url, "rabbitmq.url", ("amqp", "amqps"), "amqp://127.0.0.1:5672")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://host", "must begin with amqp:// or amqps://, got 'http://host'"),
+        ("", "must begin with amqp:// or amqps://, got ''"),
+        ("host:5672", "must begin with amqp:// or amqps://, got 'host:5672'"),
+        ("amqp:host", "has no host, got 'amqp:host'"),
+        ("amqp://host:99999", "must have a port from 1 to 65535, got 'amqp://host:99999'"),
+        ("amqp://host:0", "must have a port from 1 to 65535"),
+        ("amqp://host:x", "must have a port from 1 to 65535"),
+        ("amqp://rabbit mq:5672", "has a host that can't be one, got 'amqp://rabbit mq:5672'"),
+        ("amqp://a..b", "has a host that can't be one, got 'amqp://a..b'"),
+        (f"amqp://{'a' * 64}", "has a host that can't be one"),
+        ("amqp://a<b", "has a host that can't be one"),
+        ("amqp://[::1", "is no URL"),
+        ("amqp://host?heartbeat=5", "must have no query and no fragment"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(url, said):
+    with pytest.raises(ConfigError) as caught:
+        check_url(url, "rabbitmq.url", ("amqp", "amqps"), "amqp://127.0.0.1:5672")
+    assert str(caught.value).startswith(f"rabbitmq.url {said}")
+    assert str(caught.value).endswith("; for example amqp://127.0.0.1:5672")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("amqp://u:s3cret@host", "must not hold credentials, got 'amqp://***@host'; use user"),
+        ("amqp//u:s3cret@host", "must begin with amqp:// or amqps://, got '***@host'"),
+        ("u:s3cret@host", "must begin with amqp:// or amqps://, got '***@host'"),
+    ],
+)
+def test_credentials_in_an_address_are_never_shown(url, said):
+    with pytest.raises(ConfigError) as caught:
+        check_url(url, "rabbitmq.url", ("amqp", "amqps"), "amqp://127.0.0.1:5672")
+    assert said in str(caught.value)
+    assert "s3cret" not in str(caught.value)

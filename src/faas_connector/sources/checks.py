@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import enum
+import string
 from collections.abc import Collection
 from datetime import datetime
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from faas_connector.errors import ConfigError
 from faas_connector.urls import mask_url
 
 E = TypeVar("E", bound=enum.Enum)
+
+# A colon and what follows a percent sign are of IPv6 addresses.
+_IN_NO_HOST = frozenset(string.punctuation + " ") - frozenset("-_.:%")
 
 
 def member_of(kind: type[E], value: object, option: str) -> E:
@@ -64,18 +68,49 @@ def check_url(url: str, option: str, schemes: Collection[str], example: str) -> 
     Raises:
         ConfigError: why.
     """
-    if "@" in url:
+    if url.partition(":")[0].lower() not in schemes:
+        flaw = f"must begin with {' or '.join(f'{each}://' for each in schemes)}"
+    elif "@" in url:
         raise ConfigError(
             f"{option} must not hold credentials, got {mask_url(url)!r}; use user and password_file"
         )
+    else:
+        flaw = _flaw(url)
+    if flaw:
+        raise ConfigError(f"{option} {flaw}, got {mask_url(url)!r}; for example {example}")
+
+
+def _flaw(url: str) -> str:
+    """What is wrong with the address behind a right scheme; empty if nothing is."""
+    if "?" in url or "#" in url:
+        return "must have no query and no fragment"
     try:
         parts = urlsplit(url)
-        where = parts.path if parts.scheme == "unix" else parts.hostname
-        usable = parts.scheme in schemes and where and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable or "?" in url or "#" in url:
-        raise ConfigError(f"{option} is {url!r}; for example {example}")
+        return "is no URL"
+    if parts.scheme == "unix":
+        return "" if parts.path else "has no path"
+    if not parts.hostname:
+        return "has no host"
+    if not is_host(parts.hostname):
+        return "has a host that can't be one"
+    return "" if _has_usable_port(parts) else "must have a port from 1 to 65535"
+
+
+def _has_usable_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
+
+
+def is_host(text: str) -> bool:
+    """Whether it may be the name or the address of a machine, so that it can be looked up."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return text.isprintable() and _IN_NO_HOST.isdisjoint(text)
 
 
 def time_of(text: str, option: str) -> datetime | None:
