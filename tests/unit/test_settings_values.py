@@ -180,6 +180,26 @@ def test_a_repeated_flag_is_a_list():
     assert from_flags({"topics": ("a,b",)}).topics == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("text", "topics"),
+    [
+        ("[::1]:9092", ("[::1]:9092",)),
+        ("[fe80::1]:9092, kafka:9092", ("[fe80::1]:9092", "kafka:9092")),
+        ("['[::1]:9092', kafka]", ("[::1]:9092", "kafka")),
+        ("[a, b]", ("a", "b")),
+    ],
+)
+def test_a_list_of_ipv6_addresses_is_no_list_in_short_form(text, topics):
+    assert from_flags({"topics": text}).topics == topics
+    assert from_environment({"topics": text}).topics == topics
+    assert from_file(json.dumps({"topics": text})).topics == topics
+
+
+def test_a_list_of_parts_with_a_mistake_is_no_text():
+    with pytest.raises(ConfigError, match=r"^--items:1: no YAML: "):
+        from_flags({"items": "[{name: a}, {name: b]"})
+
+
 def test_names_of_existing_connectors_are_taken_and_translated():
     found = from_environment({"topics": "a, b", "broker_host": "nats"})
     assert (found.topics, found.url) == (("a", "b"), "nats://nats:4222")

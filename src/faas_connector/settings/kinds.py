@@ -17,7 +17,7 @@ from faas_connector.durations import parse_duration
 from faas_connector.errors import ConfigError
 from faas_connector.matching import TopicMatcher
 from faas_connector.options import Unit, nearest
-from faas_connector.settings.raw import FlowComposer, Raw
+from faas_connector.settings.raw import Data, FlowComposer, Raw
 
 Schema = dict[str, Any]
 
@@ -221,7 +221,7 @@ class Several(Kind, frozen=True):
     def read(self, raw: Raw, name: str) -> Any:
         items = raw.data
         if isinstance(items, str):
-            items = short_form(raw, "[").data
+            items = self._short_form(raw)
         if isinstance(items, str):
             parts = [part.strip() for part in items.split(",")]
             items = [Raw(part, raw.where) for part in parts if part]
@@ -230,6 +230,14 @@ class Several(Kind, frozen=True):
         if isinstance(items, dict):
             raise raw.wrong(f"{name} must be a list, got a map; for example [a, b]")
         return self.make(self.item.read(item, name) for item in items)
+
+    def _short_form(self, raw: Raw) -> Data:
+        try:
+            return short_form(raw, "[").data
+        except ConfigError:
+            if isinstance(self.item, Scalar):
+                return raw.data  # an IPv6 address begins like a list: [::1]:9092
+            raise
 
     def schema(self) -> Schema:
         return {"anyOf": [{"type": "array", "items": self.item.schema()}, {"type": "string"}]}
