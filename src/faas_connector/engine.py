@@ -251,32 +251,48 @@ async def _end(tasks: Sequence[asyncio.Task[object]]) -> None:
         await asyncio.wait(tasks)
 
 
+class NoStoreError(ConfigError):
+    """There is no store, and what the sources promise or the policies ask for needs one."""
+
+    def __init__(self, message: str, *, policy: str = "", values: str = "") -> None:
+        super().__init__(message)
+        self.policy = policy
+        """The policy that could be another instead; empty where none would help."""
+        self.values = values
+        """With which it could be kept."""
+
+
 def check_policies(found: Sequence[Served], config: ControllerConfig, store: Store | None) -> None:
     """Refuse what can't be kept.
 
     Raises:
-        ConfigError: what the sources promise, and what the policies ask for, can't be had.
+        NoStoreError: what the sources promise, and what the policies ask for, can't be had.
+        ConfigError: there is no source.
     """
     if not found:
         raise ConfigError("there is no source to run; for example run(TimerSource())")
     if store is not None:
         return
     if config.unmatched is not Unmatched.ACK:
-        raise ConfigError(
+        raise NoStoreError(
             f"unmatched is {config.unmatched.value!r}, and there is no store to keep events in; "
             "give a store (state: {folder: DIR}, --state DIR, or run(..., state=DIR)), or leave "
-            "unmatched at ack"
+            "unmatched at ack",
+            policy="unmatched",
+            values="ack",
         )
     for it in found:
         name, traits = it.source.name, it.source.traits
         if traits.journal:
-            raise ConfigError(
+            raise NoStoreError(
                 f"source {name!r} is durable, and there is no store to journal its events in; "
                 "give a store: state: {folder: DIR}, --state DIR, or run(..., state=DIR)"
             )
         if traits.guarantee is Guarantee.AT_LEAST_ONCE and config.on_failure is OnFailure.KEEP:
-            raise ConfigError(
+            raise NoStoreError(
                 f"source {name!r} delivers at least once, and there is no store to keep in what "
                 "fails for good; give a store (state: {folder: DIR}, --state DIR, or run(..., "
-                "state=DIR)), or let on_failure be drop or stop"
+                "state=DIR)), or let on_failure be drop or stop",
+                policy="on_failure",
+                values="drop or stop",
             )

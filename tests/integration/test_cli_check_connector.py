@@ -220,7 +220,8 @@ async def test_at_least_once_without_a_store(check, gateway):
     )
     assert len(lines) == 1
     assert lines[0].startswith("failed  policies")
-    assert "no store to keep in what fails for good" in lines[0]
+    assert "no store to keep in what fails for good; name a folder with state.folder" in lines[0]
+    assert "$FAAS_CONNECTOR_ON_FAILURE) be drop or stop" in lines[0]
 
 
 async def test_a_brokers_deadline_below_the_time_of_a_call(check, gateway):

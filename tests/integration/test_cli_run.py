@@ -326,6 +326,21 @@ def test_the_environment_of_an_existing_connectors_chart(start, tmp_path):
             "",
             "--url: nats.url has a host that can't be one, got 'nats://a..b'; for example nats://",
         ),
+        (
+            ("rabbitmq", "--queue", "q", "--state", "none"),
+            "",
+            "let defaults.on_failure (--on-failure, $FAAS_CONNECTOR_ON_FAILURE) be drop or stop\n",
+        ),
+        (
+            ("webhook", "--topics", "a", "--durable", "--state", "none"),
+            "",
+            "its events in; name a folder with state.folder (--state, $FAAS_CONNECTOR_STATE)\n",
+        ),
+        (
+            (*TIMER, "--unmatched", "hold", "--state", "none"),
+            "",
+            "or let defaults.unmatched (--unmatched, $FAAS_CONNECTOR_UNMATCHED) be ack\n",
+        ),
         (("-f", "no.yaml"), "", "no.yaml can't be read (No such file or directory)"),
         (
             ("-f", "connector.yaml"),

@@ -13,10 +13,13 @@ from pathlib import Path
 from faas_connector.cli.connection import Connection, GatewayFlags, connection
 from faas_connector.config import ControllerConfig
 from faas_connector.controller import Controller
+from faas_connector.engine import NoStoreError, check_policies
+from faas_connector.errors import ConfigError
 from faas_connector.observability.admin import serve_admin
 from faas_connector.response import LogResponses
+from faas_connector.runnables import served
 from faas_connector.running import until_signalled
-from faas_connector.settings.connector import ConnectorSettings
+from faas_connector.settings.connector import ConnectorSettings, connector_options
 from faas_connector.settings.loading import Given, Loaded, load
 from faas_connector.store import Store
 from faas_connector.stores.sqlite import SqliteStore
@@ -57,8 +60,37 @@ def connector_of(flags: GatewayFlags, given: Given) -> Plan:
     return Plan(loaded, found)
 
 
+def check_promises(plan: Plan) -> None:
+    """Refuse what can't be kept without a store; the advice is for those who write settings.
+
+    Raises:
+        ConfigError: what the sources promise, and what the policies ask for, can't be had.
+    """
+    runnables = [each.runnable for each in plan.loaded.sources]
+    store = store_of(plan.loaded.settings)
+    try:
+        check_policies(served(runnables, plan.config), plan.config, store)
+    except NoStoreError as error:
+        why = str(error).partition(";")[0]  # what follows the mark is advice for programs
+        advice = f"name a folder with {_ways('state', 'folder')}"
+        if error.policy:
+            advice += f", or let {_ways('defaults', error.policy)} be {error.values}"
+        raise ConfigError(f"{why}; {advice}") from None
+
+
+def _ways(*path: str) -> str:
+    """How an option of every run can be given."""
+    option = next(each for each in connector_options() if each.path == path)
+    return f"{option.name} (--{option.flag}, ${option.variable()})"
+
+
 async def deliver(plan: Plan) -> bool:
-    """Run it until its sources end or a signal comes; whether all that was read is settled."""
+    """Run it until its sources end or a signal comes; whether all that was read is settled.
+
+    Raises:
+        ConfigError: what its sources promise can't be kept.
+    """
+    check_promises(plan)
     settings = plan.loaded.settings
     controller = Controller(plan.config)
     log = settings.log

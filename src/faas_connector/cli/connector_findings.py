@@ -11,19 +11,17 @@ from typing import cast
 
 from faas_connector.annotations import Order
 from faas_connector.cli.connection import impatient
-from faas_connector.cli.connector import Plan, store_of
+from faas_connector.cli.connector import Plan, check_promises, store_of
 from faas_connector.cli.failures import describe
 from faas_connector.cli.findings import Finding, gateway_findings
 from faas_connector.cli.reasons import no_function_wants
 from faas_connector.cli.survey import survey
 from faas_connector.config import ControllerConfig
 from faas_connector.contract import FunctionContract
-from faas_connector.engine import check_policies
 from faas_connector.errors import ConnectorError, GatewayError, StoreLockedError
 from faas_connector.gateway.client import GatewayClient
 from faas_connector.names import FunctionName
 from faas_connector.observability.admin import admin_address
-from faas_connector.runnables import served
 from faas_connector.serving.listener import Port
 from faas_connector.settings.loading import LoadedSource
 from faas_connector.topic_map import TopicMap
@@ -105,10 +103,8 @@ async def _namespaces(client: GatewayClient, plan: Plan) -> list[Finding]:
 
 def policies(plan: Plan) -> Finding:
     """Whether what the sources promise can be kept."""
-    store = store_of(plan.loaded.settings)
     try:
-        runnables = [each.runnable for each in plan.loaded.sources]
-        check_policies(served(runnables, plan.config), plan.config, store)
+        check_promises(plan)
     except ConnectorError as error:
         return Finding(False, "policies", describe(error)[0])
     policy = plan.config.retry
