@@ -171,6 +171,14 @@ def test_what_existing_connectors_know_and_we_do_not_is_said(tmp_path):
         ("# empty", "c.yaml: the file must say 'version: 1', the only one there is"),
         ("version: 2\n", "c.yaml:1: the file must say 'version: 1'"),
         ("version: 1\n", "c.yaml:1: sources must be a list; for example sources: [{timer:"),
+        ("version: 1\nsources: {timer: }\n", "c.yaml:2: sources must be a list; for example"),
+        ("version: 1\nsources: []\n", "c.yaml:2: sources is empty; name at least one, for example"),
+        ("version: 1\nsources:\n", "c.yaml:2: sources is empty; name at least one, for example"),
+        (
+            "version: 1\ndefaults: {retry: {attemps: 1}}\n",
+            "c.yaml:2: defaults.retry has no 'attemps'; did you mean 'attempts'?",
+        ),
+        ("version: 1\nlimits: 4\n", "c.yaml:2: limits must be a map, got '4'; for example"),
         ("version: 1\nsource: []\n", "c.yaml:2: the file has no 'source'; did you mean 'sources'?"),
         (
             "version: 1\ngatway: {}\n",

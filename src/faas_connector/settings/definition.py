@@ -203,19 +203,20 @@ def leaves(raw: Raw, options: Sequence[Option], name: str, depth: int = 0) -> di
     Args:
         raw: the map.
         options: those of this map.
-        name: what the map is called, for messages.
+        name: what the map is called, for messages; empty for the whole file.
         depth: how many keys of the options' paths led here.
 
     Raises:
         ConfigError: a key is none of the options.
     """
     found: dict[Path, Raw] = {}
-    for key, value in raw.entries(name, as_key(options[0], depth)).items():
+    shown = name or "the file"
+    for key, value in raw.entries(shown, as_key(options[0], depth)).items():
         inside = [option for option in options if option.path[depth] == key]
         if not inside:
-            raise wrong_key(raw, key, name, firsts(options, depth))
+            raise wrong_key(raw, key, shown, firsts(options, depth))
         if len(inside[0].path) > depth + 1:
-            found |= leaves(value, inside, f"{name}.{key}", depth + 1)
+            found |= leaves(value, inside, f"{name}.{key}".lstrip("."), depth + 1)
         elif value.data is not None:
             found[inside[0].path] = value
     return found

@@ -65,4 +65,4 @@ def _file_layer(file: Raw, options: Sequence[Option]) -> Layer:
         where = version.where if version else file.where
         raise ConfigError(f"{where}: the file must say 'version: {VERSION}', the only one there is")
     rest = {key: raw for key, raw in entries.items() if key not in {"version", "sources"}}
-    return leaves(msgspec.structs.replace(file, data=rest), options, "the file")
+    return leaves(msgspec.structs.replace(file, data=rest), options, "")

@@ -174,7 +174,9 @@ class _Loading:
                 _Entry(given.kind, given.name or given.kind, {}, Raw(None, ""), "the command line")
             ]
         raw = given.file.entries("the file", "").get("sources")
-        if raw is None or not isinstance(raw.data, list) or not raw.data:
+        if raw is not None and not raw.data:
+            raise raw.wrong(f"sources is empty; name at least one, for example {EXAMPLE}")
+        if raw is None or not isinstance(raw.data, list):
             where = raw.where if raw else given.file.where
             raise ConfigError(f"{where}: sources must be a list; for example {EXAMPLE}")
         entries = [entry for item in raw.data if (entry := self._try(partial(_entry, item)))]
