@@ -160,6 +160,25 @@ def test_variables_that_mean_nothing_are_doubted(tmp_path):
     assert "SECOND_TOPICC means nothing; did you mean FAAS_CONNECTOR_SECOND_TOPIC?" in warning
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("RABBITMQ_USER", "RABBITMQ_BROKER_USER"),
+        ("RABBITMQ_PASSWORD_FILE", "RABBITMQ_BROKER_PASSWORD_FILE"),
+        ("RABBITMQ_QUEUES", "RABBITMQ_QUEUE"),
+        ("RABITMQ_URL", "RABBITMQ_URL"),
+        ("STATE_WIAT", "STATE_WAIT"),
+    ],
+)
+def test_a_variable_that_lacks_a_word_is_nearer_than_one_that_ends_otherwise(
+    tmp_path, wrong, right
+):
+    environ = {f"FAAS_CONNECTOR_{wrong}": "x"}
+    made = plan(tmp_path, "", environ, kind="rabbitmq", source_flags={"queue": "q"})
+    (warning,) = made.loaded.warnings
+    assert warning.endswith(f"_{wrong} means nothing; did you mean FAAS_CONNECTOR_{right}?")
+
+
 def test_what_existing_connectors_know_and_we_do_not_is_said(tmp_path):
     (warning,) = plan(tmp_path, environ={"system_issuer": "https://x"}).loaded.warnings
     assert warning.startswith("the variable system_issuer means nothing here: tokens are not")

@@ -223,10 +223,17 @@ class _Loading:
         ]
         for name in self._given.environ:
             if name.startswith(PREFIX) and name not in self._variables:
-                near = difflib.get_close_matches(name, self._variables, n=1, cutoff=0.8)
+                near = _nearest_variable(name, self._variables)
                 if near and not _OF_KUBERNETES.match(name):
-                    found.append(f"the variable {name} means nothing; did you mean {near[0]}?")
+                    found.append(f"the variable {name} means nothing; did you mean {near}?")
         return found
+
+
+def _nearest_variable(wrong: str, known: Sequence[str]) -> str | None:
+    """The variable that is nearly this one; rather one that lacks a word of it than the last."""
+    near = difflib.get_close_matches(wrong, known, n=len(known), cutoff=0.8)
+    last = wrong.rpartition("_")[-1]
+    return next((each for each in near if each.rpartition("_")[-1] == last), next(iter(near), None))
 
 
 def _misplaced(raw: Raw, key: str, kinds: Sequence[str]) -> ConfigError | None:
