@@ -276,6 +276,33 @@ def test_a_literal_dollar_and_an_empty_default(tmp_path):
     assert made.loaded.settings.admin is None
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("gateway: {password: ${NOPE}}", 1),
+        ("gateway: {\n  username: eve,\n  password: a-${NOPE},\n}", 3),
+        ("namespaces: [${NOPE}, b]", 1),
+    ],
+)
+def test_a_variable_that_lacks_its_quotes(tmp_path, text, line):
+    said = refused(tmp_path, text)
+    assert said.startswith(f"c.yaml:{line}: no YAML: ")
+    assert said.endswith('; write "${NAME}" in quotes inside {…} and […]')
+
+
+def test_another_mistake_beside_a_variable(tmp_path):
+    assert "; check the indentation" in refused(tmp_path, "a: ${A}\nb: {c: d\ne: ${F}")
+
+
+def test_the_example_of_a_secret_holds_in_a_short_form_too(tmp_path):
+    said = refused(tmp_path, "version: 1\ngateway: {passwort: x}\nsources: [{timer: }]\n")
+    example = said.partition("for example: ")[2]
+    text = f"version: 1\ngateway: {{{example}}}\nsources: [{{timer: }}]\n"
+    auth = plan(tmp_path, text, {"GATEWAY_PASSWORD": "hush"}).config.auth
+    assert auth is not None
+    assert auth.headers()["Authorization"] == "Basic YWRtaW46aHVzaA=="
+
+
 def test_no_secret_stands_in_an_error(tmp_path):
     text = "version: 1\ngateway: {password: {a: s3cret}}\nsources: [{timer: {}}]\n"
     assert "s3cret" not in refused(tmp_path, text)

@@ -63,9 +63,9 @@ class GatewaySettings:
     """Where the gateway is."""
     username: str | None = option(default=None, example="admin")
     """Its user; `admin` if only a password is given."""
-    password: Secret | None = option(default=None, example="${GATEWAY_PASSWORD}", shown=False)
+    password: Secret | None = option(default=None, example='"${GATEWAY_PASSWORD}"', shown=False)
     """The user's password."""
-    token: Secret | None = option(default=None, example="${GATEWAY_TOKEN}", shown=False)
+    token: Secret | None = option(default=None, example='"${GATEWAY_TOKEN}"', shown=False)
     """A token, in place of user and password."""
     ca_file: Path | None = option(default=None, example="/etc/ssl/certs/gateway.pem")
     """Certificates to trust (PEM)."""

@@ -136,7 +136,7 @@ def _options(settings: type, but: Sequence[str], path: Path, flag: str) -> Itera
 
 def _secret(option: Option, words: str) -> Iterator[Option]:
     """The secret itself, which is no flag since others could read it; and its file."""
-    yield msgspec.structs.replace(option, flag=None, example=option.example or "${SECRET}")
+    yield msgspec.structs.replace(option, flag=None, example=option.example or '"${SECRET}"')
     *before, key = option.path
     yield msgspec.structs.replace(
         option,

@@ -72,9 +72,14 @@ class Composer:
         except yaml.MarkedYAMLError as error:
             mark = _place(error)
             where = f"{self._path}:{mark.line + 1}" if mark else self._path
+            advice = (
+                'write "${NAME}" in quotes inside {…} and […]'
+                if _stands_in_variable(text, error.problem_mark)
+                else "check the indentation (blanks, no tabs) and quotes of this line and the one "
+                "above"
+            )
             raise ConfigError(
-                f"{where}: no YAML: {error.problem or error.context}; check the indentation "
-                "(blanks, no tabs) and quotes of this line and the one above"
+                f"{where}: no YAML: {error.problem or error.context}; {advice}"
             ) from None  # the error holds the file's text
         except (yaml.YAMLError, RecursionError) as error:
             raise ConfigError(f"{self._path}: no YAML: {type(error).__name__}") from None
@@ -143,3 +148,11 @@ def _place(error: yaml.MarkedYAMLError) -> yaml.Mark | None:
     if error.context_mark and "end of stream" in (error.problem or ""):
         return error.context_mark
     return error.problem_mark or error.context_mark
+
+
+def _stands_in_variable(text: str, mark: yaml.Mark | None) -> bool:
+    """Whether it is the brace of a `${` that YAML stumbled over."""
+    if mark is None:
+        return False
+    line = text.splitlines()[mark.line : mark.line + 1]
+    return bool(line) and line[0][: mark.column + 1].endswith("${")
