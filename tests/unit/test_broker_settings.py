@@ -10,7 +10,7 @@ from faas_connector.errors import ConfigError
 from faas_connector.options import settings
 from faas_connector.settings.definition import options_of
 from faas_connector.settings.sources import RUN_FLAGS
-from faas_connector.sources.broker import BrokerSettings, ssl_context
+from faas_connector.sources.broker import BrokerSettings, check_login, ssl_context
 from faas_connector.sources.checks import check_url
 
 
@@ -80,6 +80,17 @@ def test_a_source_inherits_the_options_and_their_flags():
     assert flags["ca_file"] == "broker-ca-file"
     assert not RUN_FLAGS & set(flags.values())
     assert BrokerSource(ca_file=Path("x")).ca_file == Path("x")
+
+
+@pytest.mark.parametrize("given", [{"user": "me"}, {"password": "s3cret"}])
+def test_a_user_without_a_password_is_told_the_keys_and_the_flags(given):
+    with pytest.raises(ConfigError) as caught:
+        check_login(BrokerSettings(**given), "kafka")
+    said = str(caught.value)
+    assert "user: connector with password_file: /" in said
+    assert "s3cret" not in said
+    flags = {f"--{option.flag}" for option in options_of(BrokerSettings)}
+    assert {"--broker-user", "--broker-password-file"} == flags.intersection(said.split())
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def check_login(login: Credentials, source: str) -> None:
     if bool(login.user) != (login.password is not None):
         raise ConfigError(
             f"{source}.user and {source}.password go together; for example user: connector with "
-            "password_file: /var/openfaas/secrets/broker-password"
+            "password_file: /var/openfaas/secrets/broker-password, or --broker-user connector with "
+            "--broker-password-file FILE"
         )
 
 
