@@ -17,6 +17,7 @@ from faas_connector.errors import (
     ConnectorError,
     GatewayAuthError,
     GatewayUnavailableError,
+    MissingExtraError,
 )
 
 WITH_A_FILE = (
@@ -109,6 +110,7 @@ def line_and_status(command, file, capsys):
 
 def test_errors_and_their_status():
     assert describe(ConfigError("a\nb")) == ("a b", 2)
+    assert describe(MissingExtraError("install a")) == ("install a", 2)
     assert describe(ConnectorError("a")) == ("a", 1)
     assert describe(GatewayUnavailableError("gone")) == ("gone", 1)
     assert describe(click.FileError("f", "why"))[1] == 1

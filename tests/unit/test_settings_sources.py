@@ -86,7 +86,7 @@ class Foreign:
     """A source of another package that is no class of settings."""
 
 
-def test_a_broken_source_of_another_package_hides_no_other(monkeypatch, capsys):
+def test_a_broken_source_of_another_package_hides_no_other(monkeypatch, capsys, tmp_path):
     broken = {
         "class": EntryPoint("class", f"{__name__}:Foreign", GROUP),
         "gone": EntryPoint("gone", "no_such_module_at_all:Source", GROUP),
@@ -106,6 +106,7 @@ def test_a_broken_source_of_another_package_hides_no_other(monkeypatch, capsys):
     known = {**source_kinds(), **broken}
     monkeypatch.setattr("faas_connector.settings.sources.source_kinds", lambda: known)
     monkeypatch.setattr("faas_connector.settings.schema.source_kinds", lambda: known)
+    monkeypatch.setattr("faas_connector.settings.loading.source_kinds", lambda: known)
     monkeypatch.setattr("faas_connector.cli.sources.source_kinds", lambda: known)
     assert run(["sources"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
@@ -113,4 +114,9 @@ def test_a_broken_source_of_another_package_hides_no_other(monkeypatch, capsys):
     assert "it is no class of settings" in lines["class"]
     assert "no_such_module_at_all" in lines["gone"]
     assert "pip install 'x[y]'" in lines["extra"]
+    path = tmp_path / "connector.yaml"
+    path.write_text("version: 1\nsources: [{extra: }]\n")
+    for arguments in (["extra"], ["-f", str(path)]):
+        assert run(["run", *arguments]) == 2
+        assert "install it with: pip install 'x[y]'" in capsys.readouterr().err
     assert set(known) < set(connector_schema()["properties"]["sources"]["items"]["properties"])

@@ -9,11 +9,12 @@ from typing import cast
 import click
 
 from faas_connector.cli.output import visible
-from faas_connector.errors import ConfigError, ConnectorError, GatewayAuthError
+from faas_connector.errors import ConfigError, ConnectorError, GatewayAuthError, MissingExtraError
 
 FAILED = 1
 """Something failed, or nothing matched."""
 WRONG_USE = 2
+"""What was asked for can't be done with these settings and what is installed."""
 
 HOW_TO_LOG_IN = (
     "give the password with --password-file FILE or -s; "
@@ -39,7 +40,7 @@ def describe(error: BaseException) -> tuple[str, int]:
         text = f"{text.partition(';')[0]}; {HOW_TO_LOG_IN}"
     elif not isinstance(error, ConnectorError | OSError):
         text = f"{type(error).__name__}: {text} (unexpected; see where with --debug)"
-    return text, WRONG_USE if isinstance(error, ConfigError) else FAILED
+    return text, WRONG_USE if isinstance(error, ConfigError | MissingExtraError) else FAILED
 
 
 def one_line(text: str) -> str:

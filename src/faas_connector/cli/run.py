@@ -40,7 +40,8 @@ Flags win over variables of the environment, and these over the file; a flag
 --state-wait is $FAAS_CONNECTOR_STATE_WAIT. run SOURCE --help shows all flags.
 
 SIGTERM or Ctrl-C drains, a second one aborts. Exit status: 0 when all that was
-read is settled, 1 when not or when something failed, 2 on wrong settings.
+read is settled, 1 when not or when something failed, 2 on wrong settings or a
+missing extra.
 
 \b
 Example:
