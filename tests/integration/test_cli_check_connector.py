@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from dataclasses import replace
@@ -200,7 +201,7 @@ async def test_two_replicas_on_one_folder(check, gateway, tmp_path):
     async with SqliteStore(tmp_path / "state"):
         lines = await check(gateway.url)
     assert len(lines) == 1
-    assert "is used by another run" in lines[0]
+    assert re.search(r"is used by another run \(pid \d+\): stop that one, or name", lines[0])
     assert "each replica needs a folder of its own" in lines[0]
 
 

@@ -119,9 +119,10 @@ async def _lock(descriptor: int, folder: Path, wait: float) -> None:
     while not try_lock(descriptor):
         owner = _owner(descriptor)
         if loop.time() >= deadline:
+            waited = f", still after {wait:g} s" if wait else ""
             raise StoreLockedError(
-                f"the state folder {folder} is used by another run ({owner}), still after "
-                f"{wait:g} s: stop that one, or name another folder"
+                f"the state folder {folder} is used by another run ({owner}){waited}: stop that "
+                "one, or name another folder"
             )
         if not told:
             told = True

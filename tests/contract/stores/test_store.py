@@ -687,7 +687,8 @@ async def test_only_its_owner_may_read_it(tmp_path):
 
 async def test_a_run_waits_for_another_and_then_says_which(tmp_path):
     async with SqliteStore(tmp_path / "state"):
-        with pytest.raises(StoreLockedError, match=f"pid {os.getpid()}"):
+        said = rf"\(pid {os.getpid()}\), still after 0.1 s: stop that one, or name another folder"
+        with pytest.raises(StoreLockedError, match=said):
             async with SqliteStore(tmp_path / "state", lock_wait=0.1):
                 pass
         async with SqliteStore(tmp_path / "state", lock_wait=None) as beside:
