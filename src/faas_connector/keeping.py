@@ -330,7 +330,8 @@ class Keeping:
         self._unwanted.add(topic)
         _log.warning(
             "no function asks for %r: events of it are acknowledged and counted, and called for "
-            "nobody (this is said once)", topic, extra={"source": tracked.source},
+            "nobody; annotate a function with topic: %r, or keep them with unmatched: hold "
+            "(this is said once)", topic, topic, extra={"source": tracked.source},
         )  # fmt: skip
 
     def _is_to_be_settled(self, tracked: Tracked) -> bool:
