@@ -126,8 +126,8 @@ MUTANTS = (
     ),
     Mutant(
         "a probe undercuts what an event has to wait", "parking.py",
-        "partial(store.due, self._clock(), limit=1, only=function)",
-        "partial(store.due, float('inf'), limit=1, only=function)",
+        "partial(store.due, self._clock(), limit=1, held=held, only=function)",
+        "partial(store.due, float('inf'), limit=1, held=held, only=function)",
     ),
     Mutant(
         "key order is forgotten after a park", "key_order.py",
@@ -244,6 +244,26 @@ MUTANTS = (
     Mutant(
         "what is parked acknowledges what is before it", "leaving.py",
         "if not tracked.intake.by_position:  # it", "if True:  # it",
+    ),
+    Mutant(
+        "of what waits in the store of a key only the last is known", "key_order.py",
+        "waiting.add(self._parked)", "waiting = {self._parked}",
+    ),
+    Mutant(
+        "a new event overtakes what an earlier run journalled", "engine.py",
+        "if store is not None and (await store.counts()).journal:", "if False:",
+    ),
+    Mutant(
+        "a stop forgets when a call that failed may be made again", "keeping.py",
+        "puts += self._failed_of(tracked)", "pass",
+    ),
+    Mutant(
+        "a slow function takes all places of parked events", "parking.py",
+        "if count >= share}", "if False}",
+    ),
+    Mutant(
+        "a probe takes what can't be read again and again", "parking.py",
+        "limit=1, held=held, only=function", "limit=1, only=function",
     ),
     Mutant(
         "parked events are begun in a drain", "parking.py",
