@@ -24,10 +24,15 @@ _T = TypeVar("_T")
 PREFIX: Final = "ce-"
 STRUCTURED: Final = "application/cloudevents+json"
 BATCHED: Final = "application/cloudevents-batch+json"
+MOST_BYTES: Final = 32 * 1024
+"""Of the names and values of one event's attributes in JSON: as many as a request's head may have
+in binary mode."""
 
 _FAMILY = "application/cloudevents"
 _VERSION = "1.0"
 _REQUIRED = ("id", "source", "type")
+_DATA = frozenset({"data", "data_base64"})
+_CONTENT_TYPE = "datacontenttype"
 _NAME = re.compile(r"[a-z0-9]+")
 _ENCODED = re.compile(r"[^\x21\x23\x24\x26-\x7e]")
 _ESCAPED = re.compile(r"\\(.)")
@@ -116,25 +121,38 @@ def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
 
 
 def _of_members(members: _Members) -> CloudEvent:
-    fields = dict[str, str]()
+    fields, size = dict[str, str](), 0
     for name, raw in members.items():
-        if name in {"data", "data_base64", "datacontenttype"}:
+        if name in _DATA:
+            continue
+        given = bytes(raw)
+        size += len(name) + len(given)
+        if size > MOST_BYTES:  # before any work is done for them
+            raise _too_large()
+        if name == _CONTENT_TYPE:
             continue
         if not _NAME.fullmatch(name):
             raise CloudEventError(400, "an attribute's name is lower-case letters and digits")
-        value = _decode(_as_attribute, bytes(raw))
+        value = _decode(_as_attribute, given)
         if isinstance(value, bool):
             fields[f"{PREFIX}{name}"] = "true" if value else "false"
         elif value is not None:
             fields[f"{PREFIX}{name}"] = encoded(str(value))
+    if 3 * size > MOST_BYTES and sum(map(len, (*fields, *fields.values()))) > MOST_BYTES:
+        raise _too_large()  # percent-encoded, which makes three of a byte
     content_type, data = _data(members)
     return _checked(CloudEvent(fields, data, content_type))
+
+
+def _too_large() -> CloudEventError:
+    most = MOST_BYTES // 1024
+    return CloudEventError(413, f"the attributes of an event have over {most} KiB together")
 
 
 def _data(members: _Members) -> tuple[str | None, bytes]:
     """Content type and body."""
     content_type = None
-    if (given := members.get("datacontenttype")) is not None and bytes(given) != b"null":
+    if (given := members.get(_CONTENT_TYPE)) is not None and bytes(given) != b"null":
         content_type = _decode(_as_text, bytes(given))
         if not is_text(content_type):
             raise CloudEventError(400, "datacontenttype is no media type")

@@ -179,6 +179,36 @@ def test_what_is_no_cloudevent(body, content_type, status):
     assert caught.value.status == status
 
 
+MANY = {f"x{number:05d}": 1 for number in range(6000)}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        MANY,
+        dict.fromkeys(MANY),
+        {"ext": "a" * 40_000},
+        {"x" * 40_000: "a"},
+        {"datacontenttype": "a" * 40_000},
+        # Percent-encoded they are three times as long.
+        {"ext": "\u00e4" * 6000},
+    ],
+)
+@pytest.mark.parametrize("ensure_ascii", [False, True])
+def test_the_attributes_of_an_event_have_a_limit(members, ensure_ascii):
+    event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
+    text = json.dumps({**event, **members}, ensure_ascii=ensure_ascii)
+    for body, content_type in ((text, STRUCTURED), (f"[{json.dumps(event)},{text}]", BATCHED)):
+        with pytest.raises(CloudEventError, match="have over 32 KiB") as caught:
+            read(body.encode(), content_type)
+        assert caught.value.status == 413
+
+
+def test_the_limit_of_attributes_is_of_one_event_and_not_of_its_data():
+    full = structured(ext="a" * 32_000, data="b" * 100_000)
+    assert len(read(b"[" + b",".join([full] * 3) + b"]", BATCHED)) == 3
+
+
 @given(st.binary(max_size=200), st.sampled_from([STRUCTURED, BATCHED, "a/b"]))
 def test_no_body_breaks_it(body, content_type):
     with contextlib.suppress(CloudEventError):

@@ -88,6 +88,8 @@ async def test_what_is_no_cloudevent_is_refused():
                 await source.post("/", b"", typed("application/cloudevents+avro"))
             ).status == 415
             assert (await source.post("/", b"", method="GET")).status == 405
+            large = json.dumps([event(color="a" * 40_000)]).encode()
+            assert (await source.post("/", large, typed(BATCHED))).status == 413
         assert not gateway.received
 
 
