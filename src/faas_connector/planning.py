@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import cast
 
 import msgspec
@@ -37,8 +36,12 @@ _NEVER_FROM_OUTSIDE = frozenset(
 _DEPENDENT = frozenset({"accept", "x-callback-url"})
 # What functions get as `X-Connector` where neither the configuration nor the source says another.
 _CONNECTOR = "faas-connector"
-_MOST_REMEMBERED = 16_384
-_LONGEST_REMEMBERED = 2048
+# Names come from outside: what is remembered by them has its limits, in number and in size.
+_MOST_HEADS = 16_384
+_MOST_NAMES = 4096
+_LONGEST_REMEMBERED = 4096
+_PER_NAME = 64
+"""Bytes that a name needs in memory besides its characters."""
 
 
 class CallOptions(msgspec.Struct, frozen=True):
@@ -120,7 +123,7 @@ class _Head(msgspec.Struct):
         head = self.fixed
         if self.has_topic:
             if event.topic != self.topic:
-                if not is_text(event.topic):
+                if len(event.topic) > _LONGEST_REMEMBERED or not is_text(event.topic):
                     return None
                 self.topic, self.begin = event.topic, f"{head}X-Topic: {event.topic}\r\n"
             head = self.begin
@@ -130,6 +133,11 @@ class _Head(msgspec.Struct):
                 return None
             head += f"{name}: {value}\r\n"
         return head
+
+
+def _size(names: Collection[str]) -> int:
+    """Bytes of memory, about."""
+    return sum(map(len, names)) + _PER_NAME * len(names)
 
 
 _PLACEHOLDER = "-"
@@ -168,8 +176,8 @@ class Planner:
             if not _DEPENDENT.isdisjoint(name.lower() for name in event.headers):
                 return self._make_head(self.plan(function, event, options))
             known = self._common_head(function, event, options)
-            if len(known.fixed) + sum(map(len, event.headers)) <= _LONGEST_REMEMBERED:
-                if len(self._heads) >= _MOST_REMEMBERED:
+            if len(known.fixed) + _size(event.headers) <= _LONGEST_REMEMBERED:
+                if len(self._heads) >= _MOST_HEADS:
                     self._heads.clear()
                 self._heads[key] = known
         return known.filled(event) or self._make_head(self.plan(function, event, options))
@@ -240,13 +248,23 @@ _OURS = _NEVER_FROM_OUTSIDE | {
 _OUR_PREFIXES = ("x-forwarded-", "x-openfaas-", "x-function-")
 
 
-@functools.lru_cache(maxsize=4096)
+_known: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+
 def _passing(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name in names
-        if (lower := name.lower()) not in _OURS and not lower.startswith(_OUR_PREFIXES)
-    )
+    """Those that may come from outside; what events have in common is remembered."""
+    found = _known.get(names)
+    if found is None:
+        found = tuple(
+            name
+            for name in names
+            if (lower := name.lower()) not in _OURS and not lower.startswith(_OUR_PREFIXES)
+        )
+        if _size(names) <= _LONGEST_REMEMBERED:
+            if len(_known) >= _MOST_NAMES:
+                _known.clear()
+            _known[names] = found
+    return found
 
 
 def from_outside(event: Event, connector: str = "") -> Event:

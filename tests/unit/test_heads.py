@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from faas_connector import ConfigError, ControllerConfig, Event, FunctionName, Invocation, planning
 from faas_connector.gateway.client import GatewayClient
-from faas_connector.planning import CallOptions, Planner
+from faas_connector.planning import CallOptions, Planner, from_outside
 
 FUNCTION = FunctionName("printer", "fn")
 NAMES = ["X-A", "x-a", "X-Topic", "x-topic", "Content-Type", "accept", "X-Callback-Url", "Host"]
@@ -77,9 +77,35 @@ def test_what_is_remembered_is_bounded_whatever_comes_from_outside():
 
 
 def test_heads_of_many_kinds_are_forgotten_at_times(monkeypatch):
-    monkeypatch.setattr(planning, "_MOST_REMEMBERED", 10)
+    monkeypatch.setattr(planning, "_MOST_HEADS", 10)
     planner = new_planner()
     for number in range(35):
         event = Event("orders", headers={f"X-{number}": "1"})
         assert lines(planner.head(FUNCTION, event, CallOptions())) == planned(planner, event)
         assert 1 <= len(planner._heads) <= 10
+
+
+def test_a_head_of_many_names_and_a_long_topic_are_not_remembered():
+    planner = new_planner()
+    many = {f"x{number}": "1" for number in range(100)}
+    for event in (Event("orders", headers=many), Event("o" * 10_000)):
+        assert lines(planner.head(FUNCTION, event, CallOptions())) == planned(planner, event)
+    assert len(planner._heads) == 1
+    assert all(len(head.begin) < 1000 for head in planner._heads.values())
+
+
+def test_names_from_outside_are_remembered_where_they_are_few_and_short(monkeypatch):
+    known = {}
+    monkeypatch.setattr(planning, "_known", known)
+    for number in range(100):
+        headers = {"X-Id": str(number), "X-Topic": "1"}
+        assert from_outside(Event("t", headers=headers)).headers == {"X-Id": str(number)}
+    assert list(known) == [("X-Id", "X-Topic")]
+    many = {f"x{number}": "1" for number in range(60_000)}
+    for headers in (many, {"X" * 100_000: "1"}):
+        assert from_outside(Event("t", headers=headers | {"X-Topic": "1"})).headers == headers
+    assert len(known) == 1
+    monkeypatch.setattr(planning, "_MOST_NAMES", 10)
+    for number in range(100):
+        from_outside(Event("t", headers={f"X-{number}": "1"}))
+        assert len(known) <= 10
