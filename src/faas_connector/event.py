@@ -30,3 +30,18 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """Events of one key keep their order where a function asks for it."""
     time: datetime | None = None
     """When it happened, where the source knows."""
+
+
+# Of so few fields, which a source holds to 32 KiB, it would cost more to count them.
+_FEW_FIELDS = 16
+_PER_FIELD = 128
+"""Bytes that a field needs in memory besides its characters."""
+
+
+def size_of(event: Event) -> int:
+    """Bytes that count where memory is limited: of its body, and of header fields that are many."""
+    headers = event.headers
+    if len(headers) <= _FEW_FIELDS:
+        return len(event.data)
+    fields = sum(len(name) + len(str(value)) for name, value in headers.items())
+    return len(event.data) + fields + _PER_FIELD * len(headers)

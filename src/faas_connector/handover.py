@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from types import TracebackType
 
+from faas_connector.event import size_of
 from faas_connector.inbox import Inbox
 from faas_connector.source import Delivery, Session
 
@@ -33,7 +34,7 @@ class HandOver(Inbox[Delivery]):
         Args:
             session: that is open.
             max_waiting: events that the engine has not read yet; no more are taken.
-            max_waiting_bytes: of their bodies.
+            max_waiting_bytes: of them: of their bodies, and of header fields that are many.
         """
         super().__init__(session, "handover")
         self._most = max_waiting
@@ -56,7 +57,7 @@ class HandOver(Inbox[Delivery]):
 
     def offer(self, deliveries: Collection[Delivery]) -> bool:
         """Take all of them, or none: where there is no room, or nothing more is read."""
-        size = sum(len(delivery.event.data) for delivery in deliveries)
+        size = sum(size_of(delivery.event) for delivery in deliveries)
         if (
             not self.is_open
             or len(self) + len(deliveries) > self._most

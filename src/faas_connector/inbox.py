@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from faas_connector.errors import SourceError
+from faas_connector.event import size_of
 from faas_connector.source import Delivery, Session
 
 T = TypeVar("T", bound=Delivery)
@@ -38,7 +39,7 @@ class Inbox(AsyncIterator[T], Generic[T]):
         """
         self.label = label
         self.bytes = 0
-        """Of the bodies that are waiting."""
+        """Of the events that are waiting (`size_of`)."""
         self._session = session
         self._waiting = deque[T]()
         self._error: SourceError | None = None
@@ -71,7 +72,7 @@ class Inbox(AsyncIterator[T], Generic[T]):
     def put(self, delivery: T) -> None:
         """It came."""
         self._waiting.append(delivery)
-        self.bytes += len(delivery.event.data)
+        self.bytes += size_of(delivery.event)
         self._changed.set()
 
     def fail(self, reason: object) -> None:
@@ -108,7 +109,7 @@ class Inbox(AsyncIterator[T], Generic[T]):
     def take(self) -> T:
         """The oldest."""
         delivery = self._waiting.popleft()
-        self.bytes -= len(delivery.event.data)
+        self.bytes -= size_of(delivery.event)
         return delivery
 
     def take_all(self) -> list[T]:

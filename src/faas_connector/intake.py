@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from faas_connector.config import Limits
-from faas_connector.event import Event
+from faas_connector.event import Event, size_of
 from faas_connector.frontier import Frontier
 from faas_connector.key_order import Ticket
 from faas_connector.metrics import SourceCounts
@@ -68,6 +68,8 @@ class Tracked(msgspec.Struct, eq=False):
     """Whether each function has a verdict that is safe."""
     is_taken: bool = False
     """Whether it counts as unsettled."""
+    size: int = 0
+    """What it counts for then, in bytes."""
     line: Line | None = None
     """Where it is acknowledged by position."""
     deadline_at: float | None = None
@@ -206,7 +208,7 @@ class Intake:
 
     @property
     def max_unsettled_bytes(self) -> int:
-        """Bytes of their bodies that may be in hand."""
+        """Bytes of such events (`size_of`)."""
         return self._most_bytes
 
     @property
@@ -219,14 +221,15 @@ class Intake:
         if not tracked.is_taken:
             tracked.is_taken = True
             self.unsettled += 1
-            self.unsettled_bytes += len(tracked.event.data)
+            tracked.size = size_of(tracked.event)
+            self.unsettled_bytes += tracked.size
 
     def release(self, tracked: Tracked) -> None:
         """It is settled, or will never be within this session."""
         if tracked.is_taken:
             tracked.is_taken = False
             self.unsettled -= 1
-            self.unsettled_bytes -= len(tracked.event.data)
+            self.unsettled_bytes -= tracked.size
             if tracked.is_journalled:
                 tracked.is_journalled = False
                 self.journalled -= 1

@@ -15,8 +15,8 @@ from faas_connector.testing import Fault, LocalFunction, LocalGateway
 class Pushed(Delivery):
     __slots__ = ("conclusions", "settled")
 
-    def __init__(self, body=b"1", *, once=None):
-        super().__init__(Event("orders", body), once=once)
+    def __init__(self, body=b"1", *, once=None, headers=None):
+        super().__init__(Event("orders", body, headers or {}), once=once)
         self.settled = asyncio.get_running_loop().create_future()
         self.conclusions = []
 
@@ -140,6 +140,8 @@ async def test_what_finds_no_room_is_not_taken():
         async with running(source, gateway):
             assert not source.events.offer([Pushed() for _ in range(4)])
             assert not source.events.offer([Pushed(bytes(11))])
+            many = {f"X-{number}": "1" for number in range(1000)}
+            assert not source.events.offer([Pushed(headers=many)])
             assert await source.push(Pushed(), Pushed(), Pushed()) == ["ack"] * 3
             assert await source.push(Pushed(bytes(10))) == ["ack"]
         assert not source.events.offer([Pushed()])

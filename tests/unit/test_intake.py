@@ -14,8 +14,8 @@ def intake():
     return Intake("s", SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE), limits)
 
 
-def event_of(intake, size):
-    event = Event("t", bytes(size))
+def event_of(intake, size, headers=None):
+    event = Event("t", bytes(size), headers or {})
     return Tracked(intake, Delivery(event), event, 0.0, "s", None)
 
 
@@ -36,6 +36,20 @@ def test_there_is_room_until_so_many_bytes_are_unsettled(intake):
     assert not intake.has_room
     intake.release(large)
     assert intake.has_room
+
+
+def test_header_fields_count_where_they_are_many():
+    limits = Limits(max_unsettled_bytes=10_000)
+    intake = Intake("s", SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE), limits)
+    few = event_of(intake, 1, {f"X-{number}": "1" for number in range(10)})
+    many = event_of(intake, 1, {f"X-{number}": "1" for number in range(1000)})
+    intake.take(few)
+    assert intake.unsettled_bytes == 1
+    intake.take(many)
+    assert not intake.has_room
+    many.event.headers.clear()  # whoever gave it may do so
+    intake.release(many)
+    assert intake.unsettled_bytes == 1
 
 
 def test_what_comes_again_counts_once_and_is_released_once(intake):
