@@ -10,7 +10,7 @@ import base64
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -211,9 +211,11 @@ def _time(value: str | None) -> datetime | None:
     if value is None:
         return None
     try:
-        return _as_time.decode(msgspec.json.encode(value))
-    except msgspec.DecodeError:
+        time = _as_time.decode(msgspec.json.encode(value))
+        time.astimezone(UTC)  # in the years 1 to 9999 there as well
+    except (msgspec.DecodeError, OverflowError, ValueError):
         return None
+    return time
 
 
 def as_cloudevent(event: Event, *, source: str, position: str | None) -> Event:

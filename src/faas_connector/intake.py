@@ -199,7 +199,10 @@ class Intake:
         if self.last_time is None:
             return None
         time, read = self.last_time
-        return max(0.0, read - time.timestamp())
+        try:
+            return max(0.0, read - time.timestamp())
+        except (OverflowError, ValueError):  # without a zone, at either end of the calendar
+            return None
 
     @property
     def max_unsettled(self) -> int:

@@ -136,7 +136,11 @@ def test_attributes_become_fields():
 def test_the_time_is_the_events():
     event = one(structured(time="2026-11-24T12:00:00Z")).event("t", {})
     assert event.time == datetime(2026, 11, 24, 12, tzinfo=UTC)
-    assert one(structured(time="yesterday")).event("t", {}).time is None
+    # The last two are times of the years 10000 and 0 in UTC.
+    for no_time in ("yesterday", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+00:01"):
+        made = one(structured(time=no_time)).event("t", {})
+        assert made.time is None
+        assert made.headers["ce-time"] == no_time
 
 
 def test_a_batch():

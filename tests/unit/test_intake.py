@@ -1,5 +1,7 @@
 """What counts as unsettled of a source."""
 
+from datetime import datetime
+
 import pytest
 
 from faas_connector.config import Limits
@@ -60,3 +62,9 @@ def test_what_comes_again_counts_once_and_is_released_once(intake):
     intake.release(event)
     intake.release(event)
     assert (intake.unsettled, intake.unsettled_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("time", [datetime.min, datetime.max])  # noqa: DTZ901
+def test_a_time_at_the_end_of_the_calendar_tells_no_lag(intake, time):
+    intake.last_time = time, 0.0
+    assert intake.lag in {None, 0.0}

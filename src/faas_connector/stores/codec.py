@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -76,17 +76,26 @@ def _wrong(value: object, expected: str) -> ValueError:
     return ValueError(f"{type(value).__name__} where {expected} should be")
 
 
+def kept_time(time: datetime | None) -> datetime | None:
+    """The time as it is kept: none where it has no form in UTC, which may be the year 10000."""
+    if time is None or 1 < time.year < 9999 or time.tzinfo is None:
+        return time
+    try:
+        time.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+    return time
+
+
 def encode_head(event: Event) -> bytes:
     """All of an event but its topic, key and body."""
-    checksum, headers = zlib.crc32(event.data), event.headers.items()
+    checksum, headers, time = zlib.crc32(event.data), event.headers.items(), kept_time(event.time)
     try:
-        return _encoder.encode(
-            _Head(checksum, tuple(headers), event.content_type, event.id, event.time)
-        )
+        return _encoder.encode(_Head(checksum, tuple(headers), event.content_type, event.id, time))
     except UnicodeEncodeError:
         raw = tuple((_raw(name), _raw(value)) for name, value in headers)
         content_type, number = _maybe_raw(event.content_type), _maybe_raw(event.id)
-        return _encoder.encode(_RawHead(checksum, raw, content_type, number, event.time))
+        return _encoder.encode(_RawHead(checksum, raw, content_type, number, time))
 
 
 def _raw(value: str) -> bytes:

@@ -10,7 +10,7 @@ import msgspec
 
 from faas_connector.event import Event
 from faas_connector.store import Entry, State
-from faas_connector.stores.codec import blob
+from faas_connector.stores.codec import blob, kept_time
 
 MOST_BYTES = 16 * 1024
 """Of a body; an event with a larger one is not packed."""
@@ -80,7 +80,7 @@ def _record(entry: Entry) -> tuple[object, ...]:
     return (
         zlib.crc32(event.data), entry.source, entry.first, entry.last, event.topic, event.key,
         headers if isinstance(headers, dict) else dict(headers), event.content_type, event.id,
-        event.time, event.data,
+        kept_time(event.time), event.data,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import stat
 import sys
 import tempfile
 from contextlib import closing, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import msgspec
@@ -96,6 +96,41 @@ async def test_an_entry_reads_back_as_it_was(store, what):
 
 def _fields(entry):
     return {name: getattr(entry, name) for name in entry.__struct_fields__}
+
+
+EAST, WEST = (timezone(sign * timedelta(hours=23, minutes=59)) for sign in (1, -1))
+
+
+@pytest.mark.parametrize(
+    ("time", "kept"),
+    [
+        (datetime.min, True),  # noqa: DTZ901
+        (datetime.max, True),  # noqa: DTZ901
+        (datetime(2026, 11, 1, 12), True),  # noqa: DTZ001
+        (datetime(2026, 11, 1, tzinfo=EAST), True),
+        (datetime.min.replace(tzinfo=UTC), True),
+        (datetime.max.replace(tzinfo=UTC), True),
+        (datetime.min.replace(tzinfo=WEST), True),
+        (datetime.max.replace(tzinfo=EAST), True),
+        (datetime.min.replace(tzinfo=EAST), False),
+        (datetime.max.replace(tzinfo=WEST), False),
+    ],
+)
+@pytest.mark.parametrize("text", ["t", "t\ud800"])
+async def test_no_time_of_an_event_breaks_it(store, time, kept, text):
+    event = Event("t", b"1", {"X-A": text}, time=time)
+    entry = Entry(state=State.JOURNAL, source="s", event=event)
+    first = await store.append([journal(), entry, entry, entry, journal()])
+    second = await store.write([entry, msgspec.structs.replace(entry, position="p")])
+    third = await store.write_once(entry, "k", now=0.0, until=9.0)
+    assert all(isinstance(number, int) for number in [*first, *second, third])
+    found = {entry.id: entry for entry in await store.select(Query(state=State.JOURNAL))}
+    assert set(found) == {*first, *second, third}
+    assert not any(entry.damage for entry in found.values())
+    for number in (*first[1:4], *second, third):
+        assert found[number].event.headers == {"X-A": text}
+        if isinstance(store, SqliteStore):
+            assert found[number].event.time == (time if kept else None)
 
 
 async def test_ids_rise_and_are_never_given_twice(store):
