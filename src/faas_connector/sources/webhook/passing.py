@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import re
 from collections.abc import Callable, Sequence
@@ -13,15 +14,18 @@ def passing(patterns: Sequence[str]) -> Callable[[str], bool] | None:
     """Tells which header names, in lower case, go on to functions; None where none does."""
     if not patterns:
         return None
-    expression = re.compile(
-        "|".join(re.escape(each.lower()).replace(r"\*", ".*") for each in patterns)
-    )
+    expression = re.compile("|".join(_expression(each.lower()) for each in patterns))
 
     @functools.lru_cache(maxsize=1024)
     def passes(name: str) -> bool:
         return expression.fullmatch(name) is not None and name != "content-type"
 
     return passes
+
+
+def _expression(pattern: str) -> str:
+    """Of a pattern where only `*` has a meaning; however many there are, it is matched at once."""
+    return fnmatch.translate(pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
 def passed(headers: Headers, passes: Callable[[str], bool] | None) -> dict[str, str]:
