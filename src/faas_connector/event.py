@@ -21,7 +21,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     data: bytes = b""
     """The body each function gets, unchanged."""
     headers: Mapping[str, str] = {}
-    """Further header fields of the call."""
+    """Further header fields of the call. Of what a source reads none of ours passes (`X-Topic`,
+    `X-Event-*`), and none that a gateway or a CGI program would act upon."""
     content_type: str | None = None
     """`Content-Type` of the body; None means the controller's default."""
     id: str | None = None

@@ -236,16 +236,21 @@ _OURS = _NEVER_FROM_OUTSIDE | {
     "x-callback-url",
     "x-topic",
     "x-connector",
-    "x-event-id",
-    "x-event-time",
-    "x-event-attempt",
-    "x-event-replay",
     "x-idempotency-key",
     "authorization",
     "proxy-authorization",
     "cookie",
+    # A function that is a CGI program takes it for HTTP_PROXY (https://httpoxy.org).
+    "proxy",
 }
-_OUR_PREFIXES = ("x-forwarded-", "x-openfaas-", "x-function-")
+_OUR_PREFIXES = ("x-event-", "x-forwarded-", "x-openfaas-", "x-function-")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether it is one of these, for a CGI program at least: there `_` and `-` are the same."""
+    plain = name.lower().replace("_", "-")
+    # What says that a field of ours is base64 is ours, too.
+    return plain.removesuffix("-enc") in _OURS or plain.startswith(_OUR_PREFIXES)
 
 
 _known: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -255,11 +260,7 @@ def _passing(names: tuple[str, ...]) -> tuple[str, ...]:
     """Those that may come from outside; what events have in common is remembered."""
     found = _known.get(names)
     if found is None:
-        found = tuple(
-            name
-            for name in names
-            if (lower := name.lower()) not in _OURS and not lower.startswith(_OUR_PREFIXES)
-        )
+        found = tuple(name for name in names if not _is_ours(name))
         if _size(names) <= _LONGEST_REMEMBERED:
             if len(_known) >= _MOST_NAMES:
                 _known.clear()

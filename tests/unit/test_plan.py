@@ -87,7 +87,8 @@ def test_fields_that_are_not_the_callers_are_left_out(name):
         *NOT_THE_CALLERS, "x-callback-url", "X-TOPIC", "X-Connector", "X-Event-Id", "X-Event-Time",
         "X-Event-Attempt", "X-Event-Replay", "X-Idempotency-Key", "Authorization",
         "Proxy-Authorization", "Cookie", "X-Forwarded-For", "x-openfaas-internal",
-        "X-Function-Name",
+        "X-Function-Name", "X-Event-Action", "x-event-", "Proxy", "X-Topic-Enc", "x-connector-ENC",
+        "X-Event-Id-Enc", "X_Topic", "x_event-id", "X-Topic_Enc", "X_Forwarded_For",
     ],
 )  # fmt: skip
 def test_what_no_publisher_may_say_does_not_come_from_outside(name):
@@ -98,6 +99,14 @@ def test_what_no_publisher_may_say_does_not_come_from_outside(name):
     assert from_outside(event, "a/b-connector").headers == {
         "X-Order": "7", "X-Connector": "a/b-connector",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Events", "X-Topics", "X-Kafka-Key-Enc", "Proxy-Color", "Content-Enc", "X_Kafka_Key"]
+)
+def test_what_only_looks_like_it_comes_from_outside(name):
+    event = Event("orders", headers={name: "5"})
+    assert from_outside(event) is event
 
 
 def test_an_event_stream_is_never_asked_for():
