@@ -361,6 +361,10 @@ class Transport:
 
     def released(self, connection: Connection) -> None:
         """Its answer is complete: the next one who waits may have it."""
+        if self._waiting and connection.peek():
+            # More than its answer has come, or it has ended: `lost` opens another for who waits.
+            connection.close()
+            return
         exchange = self._next_waiting() if self._waiting else None
         if exchange is not None:
             self._begin(connection, exchange)

@@ -68,6 +68,29 @@ async def test_a_free_connection_goes_to_who_has_waited_longest(peers, clients, 
     assert peer.accepted == 2
 
 
+async def test_what_comes_behind_an_answer_goes_to_nobody_who_waits(peers, clients, post):
+    """It lies in the socket when the answer is complete: that is as much as is read at a time."""
+    read = 32 * 1024
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+    answer = head % (read - len(head % read)) + bytes(read - len(head % read))
+    assert len(answer) == read
+
+    async def play(talk):
+        while request := await talk.request():
+            if talk.number == 1:
+                talk.send(answer + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale")
+            else:
+                talk.answer(request[1])
+
+    peer = await peers(play)
+    transport = clients(peer, max_connections=1)
+    bodies = [b"%d" % number for number in range(4)]
+    first, *others = await asyncio.gather(*(post(transport, body) for body in bodies))
+    assert first.body == bytes(len(first.body))
+    assert [other.body for other in others] == bodies[1:]
+    assert (peer.accepted, transport.idle) == (2, 1)
+
+
 async def test_who_is_told_its_end_and_sends_again_queues_up_behind(peers, clients, eventually):
     bodies = []
 
