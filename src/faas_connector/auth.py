@@ -98,7 +98,8 @@ class BasicAuth:
         _check_secret("username", username)
         if isinstance(username, str) and (not username or ":" in username):
             raise ConfigError(
-                f"username must not be empty nor hold a ':', got {username!r}; for example 'admin'"
+                "username must not be empty nor hold a ':' (it is not shown, since a password may "
+                "stand behind it); for example 'admin', and the password by itself"
             )
         _check_secret("password", password)
         self._username = username

@@ -68,17 +68,20 @@ def split_http_url(url: object) -> SplitResult:
 
 
 _SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*://)?")
+_QUERY = re.compile(r"([?#]).+", re.DOTALL)
 
 
 def mask_url(url: object) -> object:
-    """The URL with its user and password replaced by `***`; anything else as it is.
+    """The URL with `***` for its user and password, and for its query or fragment.
 
     Everything before the last `@` counts as such: people paste passwords that no URL may hold.
+    Anything but text is given back as it is.
     """
     if isinstance(url, bytes):
         url = url.decode("latin-1")
-    if not isinstance(url, str) or "@" not in url:
+    if not isinstance(url, str):
         return url
-    before, _, after = url.rpartition("@")
+    before, at, after = url.rpartition("@")
     scheme = _SCHEME.match(before)
-    return f"{scheme[0] if scheme else ''}***@{after}"
+    after = _QUERY.sub(r"\1***", after)
+    return f"{scheme[0] if scheme else ''}***@{after}" if at else after

@@ -162,13 +162,11 @@ class TestBasicAuth:
         (tmp_path / "u").write_text("root\n")
         assert pair_of(auth) == ("root", "new")
 
-    @pytest.mark.parametrize("username", ["", "a:b", ":"])
+    @pytest.mark.parametrize("username", ["", f"admin:{SECRET}", ":"])
     def test_a_user_name_that_can_not_be_one(self, username):
-        with pytest.raises(ConfigError) as caught:
-            BasicAuth(username, SECRET)
-        assert str(caught.value) == (
-            f"username must not be empty nor hold a ':', got {username!r}; for example 'admin'"
-        )
+        said = said_by(lambda: BasicAuth(username, SECRET))
+        assert "username must not be empty nor hold a ':'" in said
+        assert SECRET not in said
 
     @pytest.mark.parametrize(
         ("values", "message"),

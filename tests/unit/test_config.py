@@ -212,7 +212,7 @@ class TestNames:
 
 
 class TestGateway:
-    @pytest.mark.parametrize("url", ["gateway:8080", "http://", "", None, "http://gw?x=1"])
+    @pytest.mark.parametrize("url", ["gateway:8080", "http://", "", None, "http://gw:0"])
     def test_a_bad_address_is_refused(self, url):
         message = refusal(ControllerConfig, gateway_url=url)
         assert message.startswith("gateway_url ")

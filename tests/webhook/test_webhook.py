@@ -185,6 +185,10 @@ def test_no_secret_is_shown():
     source = orders(signature="github", secret="s3cret", token="t0ken")
     assert "s3cret" not in repr(source)
     assert "t0ken" not in repr(source)
+    for user, password in (("u:s3cret", "x"), ("u:s3cret", None)):
+        with pytest.raises(ConfigError, match="a user has no ':'") as caught:
+            orders(user=user, password=password)
+        assert "s3cret" not in str(caught.value)
 
 
 # What is answered

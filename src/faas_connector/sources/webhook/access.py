@@ -150,8 +150,9 @@ def access_of(
         )
     if bool(user) != (password is not None) or ":" in user:
         raise ConfigError(
-            f"user and password belong together, and a user has no ':', got user {user!r}; "
-            "for example user='sender' with password_file='/var/secrets/sender'"
+            "user and password belong together, and a user has no ':' (it is not shown, since a "
+            "password may stand behind it); for example user='sender' with "
+            "password_file='/var/secrets/sender'"
         )
     if token is not None and password is not None and token_header.lower() == "authorization":
         raise ConfigError(
