@@ -13,7 +13,10 @@ MOST_BYTES = 32 * 1024
 """Of the names and values of one message; what is beyond is left out."""
 
 
-@functools.lru_cache(maxsize=4096)
+# A longer name, which a publisher may give anew each time, is not remembered.
+_LONGEST_REMEMBERED = 256
+
+
 def field_name(prefix: str, name: str) -> str:
     """The prefixed name, with `-` for what no field name may hold.
 
@@ -21,6 +24,13 @@ def field_name(prefix: str, name: str) -> str:
         >>> field_name("X-Kafka-", "trace id")
         'X-Kafka-trace-id'
     """
+    if len(name) > _LONGEST_REMEMBERED:
+        return _remembered_name.__wrapped__(prefix, name)
+    return _remembered_name(prefix, name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered_name(prefix: str, name: str) -> str:
     return prefix + (_NO_TOKEN.sub("-", name) or "-")
 
 
