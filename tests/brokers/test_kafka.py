@@ -409,6 +409,58 @@ async def test_a_call_longer_than_the_timeouts_is_not_repeated(kafka, topic):
     assert (await kafka.committed(topic))[topic, 0] == 1
 
 
+@asynccontextmanager
+async def a_dead_member(kafka, topic, tmp_path, *more):
+    """The group of the topic has a member that was killed, and waits 7 s for it."""
+    arguments = (
+        "kafka", "--brokers", kafka.url, "--topics", topic, "--group", topic,
+        "--session-timeout", "7s", *more,
+    )  # fmt: skip
+    async with slow_function(topic) as gateway, replicas(tmp_path, gateway, arguments) as another:
+        await (await another()).kill()
+        yield await kafka.members(topic)
+
+
+async def test_it_is_open_once_the_group_has_given_us_our_partitions(
+    kafka, topic, tmp_path, caplog
+):
+    """A member that was killed is waited for, which is told."""
+    caplog.set_level("INFO", "faas_connector.source")
+    async with a_dead_member(kafka, topic, tmp_path) as dead:
+        async with reading(source_of(kafka, topic, session_timeout=7.0), topic):
+            members = await kafka.members(topic)
+            assert len(members) == 1
+            assert members != dead
+            waited, given = (
+                record.getMessage() for record in caplog.records if "group" in record.getMessage()
+            )
+    assert waited == (
+        f"kafka: waits for group {topic}: a member that is gone is waited for up to 7 s "
+        "(session_timeout)"
+    )
+    assert given == f"kafka: group {topic}: has 2 of 2 partitions of {topic}"
+
+
+async def test_a_member_with_a_fixed_name_waits_for_nobody_after_a_crash(kafka, topic, tmp_path):
+    async with a_dead_member(kafka, topic, tmp_path, "--instance", "replica-0"):
+        async with opened(source_of(kafka, topic, instance="replica-0"), {topic}, 3.0):
+            assert len(await kafka.members(topic)) == 1
+
+
+async def test_a_stop_does_not_wait_for_the_group(kafka, topic, tmp_path):
+    source = source_of(kafka, topic, session_timeout=7.0)
+    async with a_dead_member(kafka, topic, tmp_path) as dead:
+        async with LocalGateway() as gateway:
+            async with Controller(ControllerConfig(gateway_url=gateway.url)) as controller:
+                run = asyncio.create_task(controller.run(source, store=MemoryStore()))
+                while len(await kafka.members(topic)) == 1:
+                    assert not run.done()
+                controller.stop()
+                async with asyncio.timeout(3.0):
+                    assert await run
+        assert await kafka.members(topic) == dead  # we are none that others have to wait for
+
+
 async def test_an_acknowledgement_waits_for_no_later_one(kafka, topic, monkeypatch):
     """Offsets that come while others are committed go together, after these."""
     begun, gates = [], [asyncio.Event(), asyncio.Event()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +13,7 @@ from faas_connector.errors import MissingExtraError, SourceError
 from faas_connector.sources.broker import ssl_context
 from faas_connector.sources.kafka.decoding import forgive
 from faas_connector.sources.kafka.settings import Assignment, KafkaSettings
-from faas_connector.sources.library import one_line, whole
+from faas_connector.sources.library import beside, one_line, whole
 from faas_connector.sources.rarely import speak_rarely
 
 try:
@@ -52,6 +54,8 @@ _TOPIC_MISSING = ("Topic %s not found in cluster metadata", "No partition metada
 _CONNECTING = 10.0
 # Seconds after which topics are looked for again that a pattern matches.
 _NEW_TOPICS = 30.0
+# Seconds in which the library usually leaves the group; where it is waiting for that, it doesn't.
+_LEAVING = 0.3
 GRACE = 1.0
 """Seconds for the library to end by itself: it leaks connections where it is cancelled."""
 
@@ -136,10 +140,22 @@ async def commit(consumer: Any, offsets: Mapping[TopicPartition, int]) -> None:
 async def leave(consumer: Any) -> None:
     """Leave the group, and close what is open."""
     try:
-        await whole(consumer.stop(), "leave Kafka", grace=GRACE)
+        async with beside("stop joining", _stop_joining(consumer)):
+            await whole(consumer.stop(), "leave Kafka", grace=GRACE)
     except SourceError:
         # The library cancels itself where a fetch has just failed, and leaves its connections open.
         await consumer._client.close()  # noqa: SLF001
+
+
+async def _stop_joining(consumer: Any) -> None:
+    """Have the group answer where we still wait for it: the library would until it does."""
+    await asyncio.sleep(_LEAVING)
+    coordinator = consumer._coordinator  # noqa: SLF001
+    if coordinator is not None and coordinator.member_id:
+        request = _group_protocol.LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
+        with contextlib.suppress(KafkaError):
+            # Not on the connection of the group, on which it answers one after another.
+            await consumer._client.send(coordinator.coordinator_id, request)  # noqa: SLF001
 
 
 def register_listener(listener: type) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
@@ -23,6 +24,9 @@ from faas_connector.sources.kafka.client import (
 from faas_connector.sources.kafka.settings import KafkaSettings
 from faas_connector.sources.kafka.starts import check_topics, starts_of
 
+_log = logging.getLogger("faas_connector.source")
+# Topics that are named where a line speaks of them; of more, their number.
+_NAMED = 3
 # Seconds of a commit after which a topic may have been deleted.
 _DOUBT = 1.0
 
@@ -184,8 +188,34 @@ class Partitions:
         except Exception as error:
             self._inbox.fail(reason_of(error))
         else:
+            if not self._session.trial:
+                self._tell_of_ours()
             self.assigned.set()
             self._inbox.wake()
+
+    # The log
+
+    def tell_of_waiting(self) -> None:
+        """Say why nothing comes: the group has to hear of all its members first."""
+        _log.warning(
+            "%s: waits for group %s: a member that is gone is waited for up to %g s "
+            "(session_timeout)",
+            self._kafka.name, self.group, self._kafka.session_timeout,
+            extra={"source": self._kafka.name},
+        )  # fmt: skip
+
+    def _tell_of_ours(self) -> None:
+        found = {
+            topic: len(numbers)
+            for topic in sorted(self._consumer.subscription())
+            if (numbers := self._consumer.partitions_for_topic(topic))
+        }
+        _log.info(
+            "%s: group %s: has %d of %d partitions of %s",
+            self._kafka.name, self.group, len(self.lanes), sum(found.values()),
+            ", ".join(found) if 0 < len(found) <= _NAMED else f"{len(found)} topics",
+            extra={"source": self._kafka.name},
+        )  # fmt: skip
 
 
 async def within(wait: Awaitable[object], seconds: float) -> bool:

@@ -22,6 +22,8 @@ _BATCH = 500
 _POLL_MS = 1000
 # Seconds between two polls while nothing may be read, and while there are no partitions.
 _IDLE, _UNASSIGNED = 1.0, 0.05
+# Seconds of waiting for the group after which that is told.
+_SILENT = 5.0
 
 Batches = Mapping[TopicPartition, Sequence[Record]]
 
@@ -66,9 +68,18 @@ class Reader(AsyncIterator[KafkaDelivery]):
             self._inbox.fail(reason_of(error))
             self._inbox.check()
 
-    async def joined(self, seconds: float) -> None:
-        """Wait until we have our partitions, or for so long. Raises SourceError."""
-        await within(self._inbox.change(), seconds)
+    async def joined(self) -> None:
+        """Wait until the group has given us our partitions, of which there may be none.
+
+        Raises:
+            SourceError: it can't, or nothing can be read of them.
+        """
+        telling = asyncio.get_running_loop().call_later(_SILENT, self._partitions.tell_of_waiting)
+        try:
+            while not (self._partitions.assigned.is_set() or self._inbox.is_stopping):
+                await self._inbox.change()
+        finally:
+            telling.cancel()
 
     def _interrupt(self) -> None:
         self._inbox.take_all()

@@ -28,8 +28,6 @@ from faas_connector.sources.kafka.starts import check_topics
 from faas_connector.sources.library import beside, whole
 
 _PREFIX = "X-Kafka-"
-# Seconds within which a member usually has its partitions; it may get none for longer.
-_JOINING = 3.0
 
 
 @settings
@@ -58,7 +56,7 @@ class KafkaSource(KafkaSettings):
 
     @asynccontextmanager
     async def open(self, session: Session) -> AsyncGenerator[AsyncIterator[Delivery]]:
-        """Join the group, and give the records of our partitions.
+        """Join the group, and give the records of the partitions that it has given us.
 
         Raises:
             SourceError: no broker can be reached, or none of the topics is there.
@@ -72,7 +70,7 @@ class KafkaSource(KafkaSettings):
                 joining = self._join(consumer, partitions, reader, session)
                 await whole(joining, f"{self.name}: connect", grace=GRACE)
                 async with beside(f"{self.name}: read", reader.pump()):
-                    await reader.joined(_JOINING)
+                    await reader.joined()
                     yield reader
             finally:
                 partitions.lose()
