@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import os
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -459,6 +459,53 @@ async def test_a_stop_does_not_wait_for_the_group(kafka, topic, tmp_path):
                 async with asyncio.timeout(3.0):
                     assert await run
         assert await kafka.members(topic) == dead  # we are none that others have to wait for
+
+
+async def test_an_outage_is_noticed_where_nothing_is_in_hand(kafka, topic, caplog):
+    caplog.set_level("INFO", "faas_connector.source")
+    source = source_of(kafka, topic, session_timeout=1.5)
+    function = LocalFunction(name="one", annotations={"topic": topic})
+    async with engine(source, function) as gateway:
+        await eventually(lambda: "source kafka is open" in caplog.text)
+        kafka.kill()
+        try:
+            await eventually(lambda: "kafka failed and is opened again" in caplog.text, within=10)
+        finally:
+            await kafka.restarted()
+        await send(kafka, topic, b"1")
+        await gateway.wait_received(1, within=60)
+    assert f"group {topic}: no answer for 1.5 s; is the broker up?" in caplog.text
+
+
+async def test_an_outage_is_noticed_while_the_group_is_waited_for(kafka, topic, tmp_path):
+    async with a_dead_member(kafka, topic, tmp_path) as dead:
+        opening = asyncio.create_task(mistake(source_of(kafka, topic, session_timeout=1.5), topic))
+        while await kafka.members(topic) == dead:
+            assert not opening.done()
+        kafka.kill()
+        try:
+            assert "no answer for 1.5 s" in await opening
+        finally:
+            await kafka.restarted()
+
+
+async def test_a_long_rebalance_and_a_member_without_partitions_are_no_outage(kafka, topic):
+    """Each lasts for several of the times after which silence would be one."""
+    source = source_of(kafka, topic, session_timeout=1.5, rebalance_wait=30.0)
+    await send(kafka, topic, b"1")
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(reading(source, topic))
+        [delivery] = await first.take(1)
+        opening = [
+            asyncio.create_task(stack.enter_async_context(reading(source, topic))) for _ in "23"
+        ]
+        await eventually(lambda: not delivery.partitions.assigned.is_set())
+        assert not (await asyncio.wait(opening, timeout=4.5))[0]
+        await delivery.ack()
+        others = await asyncio.gather(*opening)
+        nexts = [asyncio.create_task(each.next(4.5)) for each in (first, *others)]
+        assert await asyncio.gather(*nexts) == [None, None, None]
+        assert len(await kafka.members(topic)) == 3
 
 
 async def test_an_acknowledgement_waits_for_no_later_one(kafka, topic, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
@@ -152,6 +153,13 @@ class Partitions:
 
     def _failed(self, reason: str) -> SourceError:
         return SourceError(f"{self._inbox.label}: {reason}")
+
+    def to_ask_about(self) -> TopicPartition | None:
+        """One whose committed offset the group can tell; None while it divides them."""
+        if not self.assigned.is_set():
+            return None
+        others = (TopicPartition(topic, 0) for topic in self._consumer.subscription())
+        return next(itertools.chain(self.lanes, others), None)
 
     # The group: called by the library
 

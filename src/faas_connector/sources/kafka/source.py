@@ -25,6 +25,7 @@ from faas_connector.sources.kafka.partitions import KafkaDelivery, Partitions
 from faas_connector.sources.kafka.reader import Reader
 from faas_connector.sources.kafka.settings import KafkaSettings, OrderBy
 from faas_connector.sources.kafka.starts import check_topics
+from faas_connector.sources.kafka.watch import watch
 from faas_connector.sources.library import beside, whole
 
 _PREFIX = "X-Kafka-"
@@ -69,7 +70,11 @@ class KafkaSource(KafkaSettings):
             try:
                 joining = self._join(consumer, partitions, reader, session)
                 await whole(joining, f"{self.name}: connect", grace=GRACE)
-                async with beside(f"{self.name}: read", reader.pump()):
+                watching = watch(consumer, partitions, inbox, self.session_timeout)
+                async with (
+                    beside(f"{self.name}: read", reader.pump()),
+                    beside(f"{self.name}: watch", watching),
+                ):
                     await reader.joined()
                     yield reader
             finally:
