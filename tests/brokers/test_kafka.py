@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -461,13 +462,14 @@ async def test_a_stop_does_not_wait_for_the_group(kafka, topic, tmp_path):
         assert await kafka.members(topic) == dead  # we are none that others have to wait for
 
 
-async def test_an_outage_is_noticed_where_nothing_is_in_hand(kafka, topic, caplog):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_an_outage_is_noticed_where_nothing_is_in_hand(kafka, topic, caplog, number):
     caplog.set_level("INFO", "faas_connector.source")
     source = source_of(kafka, topic, session_timeout=1.5)
     function = LocalFunction(name="one", annotations={"topic": topic})
     async with engine(source, function) as gateway:
         await eventually(lambda: "source kafka is open" in caplog.text)
-        kafka.kill()
+        kafka.process.send_signal(number)
         try:
             await eventually(lambda: "kafka failed and is opened again" in caplog.text, within=10)
         finally:

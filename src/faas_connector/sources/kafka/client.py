@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
@@ -56,6 +56,8 @@ _CONNECTING = 10.0
 _NEW_TOPICS = 30.0
 # Seconds in which the library usually leaves the group; where it is waiting for that, it doesn't.
 _LEAVING = 0.3
+# Seconds after which it would wait for a broker that doesn't answer, for as long as for any answer.
+_SILENCE = 3.0
 GRACE = 1.0
 """Seconds for the library to end by itself: it leaks connections where it is cancelled."""
 
@@ -138,13 +140,26 @@ async def commit(consumer: Any, offsets: Mapping[TopicPartition, int]) -> None:
 
 
 async def leave(consumer: Any) -> None:
-    """Leave the group, and close what is open."""
+    """Leave the group, and close what is open; a broker that is silent isn't waited for."""
     try:
-        async with beside("stop joining", _stop_joining(consumer)):
+        async with asyncio.timeout(_SILENCE), beside("stop joining", _stop_joining(consumer)):
             await whole(consumer.stop(), "leave Kafka", grace=GRACE)
-    except SourceError:
-        # The library cancels itself where a fetch has just failed, and leaves its connections open.
-        await consumer._client.close()  # noqa: SLF001
+    except (SourceError, TimeoutError):
+        # The library cancels itself, too, where a fetch has just failed. What it hasn't ended then,
+        # it leaves open.
+        for end in _ends(consumer):
+            with contextlib.suppress(SourceError, TimeoutError):
+                async with asyncio.timeout(GRACE):
+                    await whole(end(), "close Kafka")
+
+
+def _ends(consumer: Any) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+    if (coordinator := consumer._coordinator) is not None:  # noqa: SLF001
+        yield coordinator._stop_heartbeat_task  # noqa: SLF001
+        yield coordinator._stop_commit_offsets_refresh_task  # noqa: SLF001
+    if (fetcher := consumer._fetcher) is not None:  # noqa: SLF001
+        yield fetcher.close
+    yield consumer._client.close  # noqa: SLF001
 
 
 async def _stop_joining(consumer: Any) -> None:
