@@ -16,6 +16,7 @@ from faas_connector.errors import ConfigError, SourceError
 from faas_connector.settings.sources import load_source
 from faas_connector.sources.kafka import KafkaSource
 from faas_connector.sources.kafka.client import commit
+from faas_connector.sources.kafka.connecting import why_not
 from faas_connector.stores.memory import MemoryStore
 from faas_connector.testing import LocalFunction, LocalGateway
 from faas_connector.testing.contract_kit import opened
@@ -294,13 +295,57 @@ async def test_a_wrong_password_is_told_without_it(kafka, topic):
     assert "wrong-one" not in said + repr(source)
 
 
-async def test_a_certificate_that_nobody_trusts_is_told(kafka, topic):
-    source = source_of(kafka, topic, brokers=(kafka.tls_url,), tls=True)
-    assert "CERTIFICATE_VERIFY_FAILED" in await mistake(source, topic)
+@pytest.mark.parametrize(
+    ("port", "options", "said"),
+    [
+        ("url", ["user"], "asks for no login; leave user out, or use its SASL port"),
+        ("tls_url", ["user", "ca_file", "cert_file"], "asks for no login; leave user out"),
+        ("both_url", ["user", "ca_file", "256"], "has no scram-sha-256; set sasl to one that"),
+        ("sasl_url", [], "closed the connection; is it Kafka, and are tls, user, sasl and cert_fi"),
+        ("both_url", ["ca_file"], "closed the connection; is it Kafka, and are tls, user, sasl"),
+        ("tls_url", [], "closed the connection; is it Kafka, and are tls, user, sasl and cert_fi"),
+        ("tls_url", ["ca_file"], "takes no certificate of ours; set cert_file"),
+        ("url", ["tls"], "speaks no TLS? leave tls out"),
+        ("sasl_url", ["user", "ca_file"], "speaks no TLS? leave ca_file out"),
+        ("tls_url", ["tls"], "can't be trusted (unable to get local issuer certificate); set ca_f"),
+        ("other_name", ["ca_file"], "valid for '127.1'.); name it in brokers as its certificate"),
+        ("no_port", [], "Connect call failed ('127.0.0.1', 1); is it up, and is brokers right?"),
+    ],
+)  # fmt: skip
+async def test_why_it_can_not_connect_and_what_helps(kafka, topic, port, options, said):
+    known = {
+        "user": {"user": USER, "password": PASSWORDS["plain"]}, "256": {"sasl": "scram-sha-256"},
+        "tls": {"tls": True}, "ca_file": {"ca_file": kafka.folder / "ca.pem"},
+        "cert_file": {"cert_file": kafka.folder / "client.pem"},
+    }  # fmt: skip
+    given = {name: value for each in options for name, value in known[each].items()}
+    urls = {"other_name": kafka.tls_url.replace("127.0.0.1", "127.1"), "no_port": "127.0.0.1:1"}
+    url = urls[port] if port in urls else getattr(kafka, port)
+    told = await mistake(source_of(kafka, topic, brokers=(url,), **given), topic)
+    who = f" as {USER}" if "user" in options else ""
+    assert told.startswith(f"kafka: can't connect to Kafka at {url}{who}: ")
+    assert said in told
+    assert PASSWORDS["plain"] not in told
+
+
+async def test_a_broker_that_is_silent_is_told(kafka, topic, monkeypatch):
+    async def hold(reader, writer):
+        await reader.read()
+        writer.close()
+
+    monkeypatch.setattr("faas_connector.sources.kafka.connecting._WITHIN", 100)
+    silent = await asyncio.start_server(hold, "127.0.0.1", 0)
+    async with silent:
+        port = silent.sockets[0].getsockname()[1]
+        source = source_of(kafka, topic, brokers=(f"127.0.0.1:{port}",))
+        assert str(await why_not(source)).endswith(": no answer; is it up, and is brokers right?")
 
 
 async def test_a_topic_that_is_not_there_is_told(kafka, topic):
-    assert "has no topic nowhere" in await mistake(source_of(kafka, "nowhere"), "nowhere")
+    assert await mistake(source_of(kafka, "nowhere"), "nowhere") == (
+        f"kafka: Kafka at {kafka.url} has no topic nowhere that we may read; create it, or correct "
+        "topics"
+    )
 
 
 @pytest.mark.parametrize(

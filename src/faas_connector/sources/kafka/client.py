@@ -17,11 +17,10 @@ from faas_connector.sources.library import beside, one_line, whole
 from faas_connector.sources.rarely import speak_rarely
 
 try:
-    _kafka, _conn, _errors, _group_protocol, _range, _round_robin, _sticky = (
+    _kafka, _errors, _group_protocol, _range, _round_robin, _sticky = (
         import_module(f"aiokafka{name}")
         for name in (
             "",
-            ".conn",
             ".errors",
             ".protocol.group",
             ".coordinator.assignors.range",
@@ -51,7 +50,6 @@ _CLOSED: dict[type[Exception], str] = {
 }
 # What our own warning says better.
 _TOPIC_MISSING = ("Topic %s not found in cluster metadata", "No partition metadata for topic %s")
-_CONNECTING = 10.0
 # Seconds after which topics are looked for again that a pattern matches.
 _NEW_TOPICS = 30.0
 # Seconds in which the library usually leaves the group; where it is waiting for that, it doesn't.
@@ -86,7 +84,7 @@ def consumer_of(kafka: KafkaSettings) -> Any:
     speak_rarely("aiokafka", "kafka", but=_TOPIC_MISSING)
     heartbeat = min(3.0, kafka.session_timeout / 10)
     return _kafka.AIOKafkaConsumer(
-        **_connection(kafka),
+        **connection_of(kafka),
         client_id="faas-connector",
         group_id=kafka.group,
         group_instance_id=kafka.instance or None,
@@ -178,7 +176,8 @@ def register_listener(listener: type) -> None:
     _kafka.ConsumerRebalanceListener.register(listener)
 
 
-def _connection(kafka: KafkaSettings) -> dict[str, Any]:
+def connection_of(kafka: KafkaSettings) -> dict[str, Any]:
+    """What the library is told of the brokers, and of how to connect to them."""
     context = ssl_context(kafka, kafka.name)
     found: dict[str, Any] = {"bootstrap_servers": list(kafka.brokers), "ssl_context": context}
     protocol = "PLAINTEXT" if context is None else "SSL"
@@ -188,25 +187,6 @@ def _connection(kafka: KafkaSettings) -> dict[str, Any]:
         found["sasl_plain_username"] = kafka.user
         found["sasl_plain_password"] = text_of(kafka.password)
     return found | {"security_protocol": protocol}
-
-
-async def why_not(kafka: KafkaSettings) -> SourceError:
-    """Why none of the brokers could be connected to: the library only logs that."""
-    options = _connection(kafka)
-    why = "no answer"
-    for host, port, _ in _conn.collect_hosts(options.pop("bootstrap_servers")):
-        try:
-            connection = await _conn.create_conn(
-                host, port, request_timeout_ms=_ms(_CONNECTING), **options
-            )
-            connection.close()
-        except (OSError, KafkaError) as error:
-            why = reason_of(error)
-    who = f" as {kafka.user}" if kafka.user else ""
-    return SourceError(
-        f"{kafka.name}: can't connect to Kafka at {', '.join(kafka.brokers)}{who} ({why}); "
-        "is it there, and are TLS, user and password right?"
-    )
 
 
 def reason_of(error: Exception) -> str:

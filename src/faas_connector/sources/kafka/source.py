@@ -19,8 +19,8 @@ from faas_connector.sources.kafka.client import (
     Record,
     consumer_of,
     leave,
-    why_not,
 )
+from faas_connector.sources.kafka.connecting import why_not
 from faas_connector.sources.kafka.partitions import KafkaDelivery, Partitions
 from faas_connector.sources.kafka.reader import Reader
 from faas_connector.sources.kafka.settings import KafkaSettings, OrderBy
