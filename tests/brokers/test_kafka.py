@@ -13,6 +13,8 @@ from aiokafka.record import default_records
 
 from faas_connector import Controller, ControllerConfig, Timeouts
 from faas_connector.errors import ConfigError, SourceError
+from faas_connector.settings.file import read_file
+from faas_connector.settings.loading import Given, load
 from faas_connector.settings.sources import load_source
 from faas_connector.sources.kafka import KafkaSource
 from faas_connector.sources.kafka.client import commit
@@ -194,13 +196,30 @@ async def test_the_key_of_order(kafka, topic, order_by, key):
 # Where a group begins
 
 
-async def test_latest_leaves_nothing_out_that_came_after_it_was_opened(kafka, topic):
-    source = source_of(kafka, topic, start="latest")
+@pytest.mark.parametrize("start", ["latest", "newest"])
+async def test_latest_leaves_nothing_out_that_came_after_it_was_opened(kafka, topic, start):
+    source = source_of(kafka, topic, start=start)
     await send(kafka, topic, b"before")
     async with reading(source, topic):
         pass
     await send(kafka, topic, b"while it was down")
     assert (await first_of(source, topic)).event.data == b"while it was down"
+
+
+@pytest.mark.parametrize("word", ["oldest", "Newest"])
+@pytest.mark.parametrize("name", ["FAAS_CONNECTOR_KAFKA_START", "initial_offset", "flag", "file"])
+def test_the_words_of_the_kafka_connector_say_where_a_group_begins(name, word, tmp_path):
+    file = tmp_path / "connector.yaml"
+    start = f", start: {word}" if name == "file" else ""
+    file.write_text(f"version: 1\nsources: [{{kafka: {{brokers: [a], topics: [b]{start}}}}}]\n")
+    environ = {name: word} if name not in {"flag", "file"} else {}
+    loaded = load(
+        Given(
+            file=read_file(file, {}), kind="kafka", environ=environ,
+            source_flags={"start": word} if name == "flag" else {},
+        )
+    )  # fmt: skip
+    assert loaded.sources[0].source.start.value == {"oldest": "earliest", "Newest": "latest"}[word]
 
 
 async def test_a_time_to_begin_at(kafka, topic):

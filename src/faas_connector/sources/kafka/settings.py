@@ -7,7 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 from faas_connector.errors import ConfigError
-from faas_connector.options import Bytes, Foreign, Seconds, option, settings
+from faas_connector.options import Bytes, Seconds, option, settings
 from faas_connector.sources.broker import BrokerSettings, check_login, ssl_context
 from faas_connector.sources.checks import check_above_zero, take_lists, take_members, time_of
 from faas_connector.urls import mask_url
@@ -18,6 +18,13 @@ class Start(enum.Enum):
 
     EARLIEST = "earliest"
     LATEST = "latest"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Start | None:
+        """In any case, and by the words of the kafka-connector."""
+        text = str(value).strip().lower()
+        text = {"oldest": "earliest", "newest": "latest"}.get(text, text)
+        return None if text == value else cls(text)
 
 
 class OrderBy(enum.Enum):
@@ -50,11 +57,6 @@ class Assignment(enum.Enum):
     STICKY = "sticky"
 
 
-def _start(text: str) -> str:
-    starts = {"oldest": "earliest", "newest": "latest"}
-    return starts.get(text.strip().lower(), text)
-
-
 @settings
 class KafkaSettings(BrokerSettings):
     """Which topics are read, as whom, from where on."""
@@ -70,8 +72,9 @@ class KafkaSettings(BrokerSettings):
     read; a later one within half a minute, from its start."""
     group: str = option(default="faas-kafka-queue-workers", env=("group",))
     """The consumer group; its members divide the partitions among them."""
-    start: Start = option(default=Start.EARLIEST, env=(Foreign("initial_offset", _start),))
-    """Where a group begins that has no committed offset: `earliest` or `latest`."""
+    start: Start = option(default=Start.EARLIEST, env=("initial_offset",))
+    """Where a group begins that has no committed offset: `earliest` or `latest`; also called
+    `oldest` and `newest`."""
     start_time: str = option(default="", example="'2026-11-24T09:00:00Z'")
     """Such a group begins with the first record of this time (RFC 3339) or later instead."""
     order_by: OrderBy = OrderBy.KEY
