@@ -370,12 +370,12 @@ async def test_a_topic_that_is_not_there_is_told(kafka, topic):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"topics": ()}, r"needs topics or a pattern, .* topics: \[payments\]"),
+        ({"topics": ()}, r"needs topics or a pattern; for example topics: \[payments\]"),
         ({"brokers": ()}, "brokers is empty"),
         ({"brokers": ("kafka:nine",)}, "must each be HOST:PORT, got 'kafka:nine'"),
         ({"brokers": "http://kafka:9092"}, "must each be HOST:PORT"),
         ({"brokers": ("me:s3cret@kafka:9092",)}, "must each be HOST:PORT"),
-        ({"pattern": "("}, "topics or a pattern"),
+        ({"pattern": "b"}, "has topics and a pattern; give one of them, not both"),
         ({"topics": (), "pattern": "("}, "no regular expression"),
         ({"start": "newish"}, "must be one of earliest, latest"),
         ({"sasl": "Gssapi"}, "must be one of plain, scram-sha-256, scram-sha-512; got 'Gssapi'"),

@@ -106,10 +106,10 @@ class KafkaSettings(BrokerSettings):
             raise ConfigError("kafka.brokers is empty; for example ('kafka:9092',)")
         for broker in self.brokers:
             _check_broker(broker)
-        if bool(self.topics) == bool(self.pattern):
-            raise ConfigError(
-                "kafka needs topics or a pattern, one of them; for example topics: [payments]"
-            )
+        if self.topics and self.pattern:
+            raise ConfigError("kafka has topics and a pattern; give one of them, not both")
+        if not self.topics and not self.pattern:
+            raise ConfigError("kafka needs topics or a pattern; for example topics: [payments]")
         check_login(self, "kafka")
         check_above_zero(
             self, "kafka", "session_timeout", "poll_timeout", "rebalance_wait", "max_bytes"
