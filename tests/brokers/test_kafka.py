@@ -278,13 +278,26 @@ async def test_a_user_with_a_password(kafka, topic, sasl):
 
 
 @pytest.mark.parametrize("sasl", ["plain", "scram-sha-512"])
-async def test_a_user_with_a_password_over_tls(kafka, topic, sasl):
+async def test_a_password_that_others_can_read_on_the_way_is_warned_of(kafka, topic, sasl, caplog):
+    source = source_of(
+        kafka, topic, brokers=(kafka.sasl_url,), sasl=sasl, user=USER, password=PASSWORDS[sasl]
+    )
+    async with reading(source, topic):
+        pass
+    warned = f"kafka: the password goes unencrypted to {kafka.sasl_url}; set tls" in caplog.text
+    assert warned is (sasl == "plain")
+    assert "in the clear" not in caplog.text
+
+
+@pytest.mark.parametrize("sasl", ["plain", "scram-sha-512"])
+async def test_a_user_with_a_password_over_tls(kafka, topic, sasl, caplog):
     await send(kafka, topic, b"1")
     source = source_of(
         kafka, topic, brokers=(kafka.both_url,), ca_file=kafka.folder / "ca.pem", sasl=sasl,
         user=USER, password=PASSWORDS[sasl],
     )  # fmt: skip
     assert (await first_of(source, topic)).event.data == b"1"
+    assert "unencrypted" not in caplog.text
 
 
 async def test_tls_with_our_own_certificate(kafka, topic):

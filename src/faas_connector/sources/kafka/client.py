@@ -48,8 +48,12 @@ _CLOSED: dict[type[Exception], str] = {
     _errors.TopicAuthorizationFailedError: "topic",
     _errors.GroupAuthorizationFailedError: "as a member of group",
 }
-# What our own warning says better.
-_TOPIC_MISSING = ("Topic %s not found in cluster metadata", "No partition metadata for topic %s")
+# What our own warnings say better.
+_SAID_BETTER = (
+    "Topic %s not found in cluster metadata",
+    "No partition metadata for topic %s",
+    "Sending username and password in the clear",
+)
 # Seconds after which topics are looked for again that a pattern matches.
 _NEW_TOPICS = 30.0
 # Seconds in which the library usually leaves the group; where it is waiting for that, it doesn't.
@@ -81,7 +85,7 @@ class Record(Protocol):
 
 def consumer_of(kafka: KafkaSettings) -> Any:
     """An `AIOKafkaConsumer` that is not started yet."""
-    speak_rarely("aiokafka", "kafka", but=_TOPIC_MISSING)
+    speak_rarely("aiokafka", "kafka", but=_SAID_BETTER)
     heartbeat = min(3.0, kafka.session_timeout / 10)
     return _kafka.AIOKafkaConsumer(
         **connection_of(kafka),

@@ -1,18 +1,20 @@
-"""Why a broker can't be connected to, and which setting helps."""
+"""What there is to say of a connection: why there is none, and which setting helps."""
 
 from __future__ import annotations
 
+import logging
 import ssl
 from importlib import import_module
 
 from faas_connector.errors import SourceError
 from faas_connector.sources.kafka.client import KafkaError, connection_of, reason_of
-from faas_connector.sources.kafka.settings import KafkaSettings
+from faas_connector.sources.kafka.settings import KafkaSettings, Sasl
 
 _conn, _errors, _metadata = (
     import_module(f"aiokafka.{name}") for name in ("conn", "errors", "protocol.metadata")
 )
 
+_log = logging.getLogger("faas_connector.source")
 # The first that an error is an instance of counts.
 _WHY: dict[type[Exception], str] = {
     _errors.IllegalSaslStateError: "it asks for no login; leave user out, or use its SASL port",
@@ -28,6 +30,15 @@ _WHY: dict[type[Exception], str] = {
 _WITHIN = 10_000
 # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
 _OTHER_NAMES = {62, 64}
+
+
+def warn_of_plain_password(kafka: KafkaSettings) -> None:
+    """Say that whoever is on the way can read the password, where he can."""
+    if kafka.user and kafka.sasl is Sasl.PLAIN and not _tls_of(kafka):
+        _log.warning(
+            "%s: the password goes unencrypted to %s; set tls",
+            kafka.name, ", ".join(kafka.brokers), extra={"source": kafka.name},
+        )  # fmt: skip
 
 
 async def why_not(kafka: KafkaSettings) -> SourceError:

@@ -20,7 +20,7 @@ from faas_connector.sources.kafka.client import (
     consumer_of,
     leave,
 )
-from faas_connector.sources.kafka.connecting import why_not
+from faas_connector.sources.kafka.connecting import warn_of_plain_password, why_not
 from faas_connector.sources.kafka.partitions import KafkaDelivery, Partitions
 from faas_connector.sources.kafka.reader import Reader
 from faas_connector.sources.kafka.settings import KafkaSettings, OrderBy
@@ -88,6 +88,7 @@ class KafkaSource(KafkaSettings):
             await consumer.start()
         except KafkaError:
             raise await why_not(self) from None
+        warn_of_plain_password(self)
         await check_topics(self, consumer, session)
         if session.trial:
             matches = re.compile(self.pattern).match
