@@ -259,7 +259,7 @@ MUTANTS = (
     ),
     Mutant(
         "a slow function takes all places of parked events", "parking.py",
-        "if count >= share}", "if False}",
+        "if count > share}", "if False}",
     ),
     Mutant(
         "a probe takes what can't be read again and again", "parking.py",

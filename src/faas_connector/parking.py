@@ -21,8 +21,8 @@ _log = logging.getLogger("faas_connector.store")
 
 # Entries in hand at a time, however many are due.
 _MOST_IN_HAND = 512
-# Entries to make room for before it is looked again, since a look takes its time.
-_LEAST_TAKEN = 64
+# Entries that are taken at a time, and for which room is made first: a look takes its time.
+_AT_A_TIME = 64
 # Seconds between two looks, though nothing seems due: clocks are set, verdicts expire.
 _LONGEST_SLEEP = 60.0
 # Seconds before a look that brought nothing new is repeated, though something should be due: many
@@ -55,6 +55,8 @@ class Parking:
         self._stopping = stopping
         self._clock = clock
         self._poked = asyncio.Event()
+        self._functions: dict[Tracked, FunctionName] = {}
+        """Of those that run, and of some that did."""
         self._probes: dict[FunctionName, Tracked] = {}
         """Those that run, when it was looked last."""
 
@@ -78,8 +80,8 @@ class Parking:
         self._dispatcher.keeping.returned.clear()
         room = _MOST_IN_HAND - self._intake.unsettled
         room_bytes = self._intake.max_unsettled_bytes - self._intake.unsettled_bytes
-        if room < _LEAST_TAKEN:
-            self._intake.once_down_to(_MOST_IN_HAND - _LEAST_TAKEN, self.poke)
+        if room < _AT_A_TIME:
+            self._intake.once_down_to(_MOST_IN_HAND - _AT_A_TIME, self.poke)
             return 0
         if room_bytes <= 0:
             self._intake.once_down_to(self._intake.unsettled // 2, self.poke)
@@ -90,25 +92,25 @@ class Parking:
         put_off = backlog.put_off
         entries = await self._keeper.insist(
             lambda: store.due(
-                self._clock(), limit=room, held=held, paused=left_out, max_bytes=room_bytes
+                self._clock(), limit=_AT_A_TIME, held=held, paused=left_out, max_bytes=room_bytes
             )
         )
         if self._stopping.is_set():
             return 0
         begun = sum(self._begin(entry) is not None for entry in entries)
         size = sum(len(entry.event.data) for entry in entries if entry.event is not None)
-        is_cut = len(entries) >= room or size >= room_bytes
+        is_cut = len(entries) >= _AT_A_TIME or size >= room_bytes
         if not is_cut or entries[-1].state is not State.JOURNAL:
             backlog.close(put_off)
         return begun
 
     def _left_out(self) -> frozenset[FunctionName]:
         """The functions that are paused, or have their share in hand: others wait, too."""
-        counts = Counter(
-            pending.function for tracked in self._intake.running for pending in tracked.open
-        )
-        share = _MOST_IN_HAND // (1 + len(counts))
-        return self._health.paused | {name for name, count in counts.items() if count >= share}
+        running = self._intake.running
+        self._functions = {each: name for each, name in self._functions.items() if each in running}
+        counts = Counter(self._functions.values())
+        share = max(1, _MOST_IN_HAND // (1 + len(counts)) - _AT_A_TIME)
+        return self._health.paused | {name for name, count in counts.items() if count > share}
 
     async def _begin_probes(self) -> int:
         """Try the oldest event that is due of each paused function, one at a time, now and then."""
@@ -140,7 +142,10 @@ class Parking:
             held.add(entry.id)
             _log.error("entry %d of the store can't be read: %s", entry.id, entry.damage)
             return None
-        return self._dispatcher.begin_entry(self._intake, entry, is_probe=is_probe)
+        begun = self._dispatcher.begin_entry(self._intake, entry, is_probe=is_probe)
+        if entry.function is not None:
+            self._functions[begun] = entry.function
+        return begun
 
     def _may_be_behind(self, entry: Entry) -> bool:
         """Whether one ahead of it went back to the store after this one was found to be due."""

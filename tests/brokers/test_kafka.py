@@ -386,6 +386,7 @@ async def test_a_topic_that_is_not_there_is_told(kafka, topic):
         ({"topics": ()}, r"needs topics or a pattern; for example topics: \[payments\]"),
         ({"brokers": ()}, "brokers is empty"),
         ({"brokers": ("kafka:nine",)}, "must each be HOST:PORT, got 'kafka:nine'"),
+        ({"brokers": ("a..b:9092",)}, "must each be HOST:PORT, got 'a..b:9092'"),
         ({"brokers": "http://kafka:9092"}, "must each be HOST:PORT"),
         ({"brokers": ("me:s3cret@kafka:9092",)}, "must each be HOST:PORT"),
         ({"pattern": "b"}, "has topics and a pattern; give one of them, not both"),

@@ -43,6 +43,30 @@ def test_what_is_parked_for_a_slow_function_does_not_hold_up_what_is_parked_for_
     run(main())
 
 
+def test_a_slow_function_has_no_more_than_its_share_in_hand():
+    """What is parked for another one later finds a place."""
+
+    async def main() -> None:
+        world = World(
+            [function("slow", concurrency=1), function("b")], [MemorySource()],
+            lambda name, _d, _c: Answer(after=4.0) if name == "slow" else OK,
+        )  # fmt: skip
+        await world.store.write(
+            [Entry(state=State.PARKED, source="memory", function=FunctionName("slow"),
+                   event=Event("t", b"%d" % number), first=EPOCH) for number in range(1000)]
+        )  # fmt: skip
+        async with world.crashing() as engine:
+            await world.until(lambda: len(world.gateway.log) == 3)
+            await world.store.write(
+                [Entry(state=State.PARKED, source="memory", function=FunctionName("b"),
+                       event=Event("t", b"b"), first=EPOCH)]
+            )  # fmt: skip
+            engine._poke()
+            await world.until(lambda: world.gateway.successes()["b", b"b"], within=10.0)
+
+    run(main())
+
+
 def test_a_damaged_entry_does_not_keep_a_paused_function_paused():
     async def main() -> None:
         sick = True

@@ -9,7 +9,13 @@ from urllib.parse import urlsplit
 from faas_connector.errors import ConfigError
 from faas_connector.options import Bytes, Seconds, option, settings
 from faas_connector.sources.broker import BrokerSettings, check_login, ssl_context
-from faas_connector.sources.checks import check_above_zero, take_lists, take_members, time_of
+from faas_connector.sources.checks import (
+    check_above_zero,
+    is_host,
+    take_lists,
+    take_members,
+    time_of,
+)
 from faas_connector.urls import mask_url
 
 
@@ -128,7 +134,8 @@ def start_time_of(text: str) -> int | None:
 def _check_broker(broker: str) -> None:
     try:
         parts = urlsplit(f"//{broker}")
-        usable = parts.hostname and parts.port != 0 and not set(broker) & set("/@")
+        host = parts.hostname
+        usable = host and is_host(host) and parts.port != 0 and not set(broker) & set("/@")
     except ValueError:
         usable = False
     if not usable:
