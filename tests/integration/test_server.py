@@ -140,3 +140,47 @@ async def test_unfinished_requests_are_bounded_together():
             to_first.write(bytes(100))
             assert await status(first) == 200
             await wait_for(lambda: server.held_bytes == 0)
+
+
+async def test_what_was_answered_is_held_no_more():
+    """Though the next request has always begun, so that the connection is never idle."""
+    ahead = POST[1:] + POST[:1]
+    async with served(lambda *_: Reply(), max_held_bytes=1500) as (server, port):
+        async with client(port) as (steady, to_steady), client(port) as (other, to_other):
+            to_steady.write(POST[:1])
+            for _ in range(100):
+                to_steady.write(ahead)
+                assert await status(steady) == 200
+            assert server.held_bytes == 1
+            to_other.write(POST[:-1])
+            await wait_for(lambda: server.held_bytes > 1)
+            to_other.write(POST[-1:])
+            assert await status(other) == 200
+
+
+async def test_of_chunks_only_what_they_hold_counts():
+    head = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"1;" + b"x" * 400 + b"\r\n.\r\n"
+    async with served(lambda *_: Reply(), max_held_bytes=1500) as (server, port):
+        async with client(port) as (reader, writer):
+            writer.write(head)
+            for count in range(1, 21):
+                writer.write(chunk)
+                await wait_for(lambda count=count: server.held_bytes == len(head) + count)
+            writer.write(b"0\r\n\r\n")
+            assert await status(reader) == 200
+            assert server.held_bytes == 0
+
+
+async def test_what_is_sent_ahead_counts_as_held():
+    handler = Promises()
+    async with served(handler) as (server, port), client(port) as (reader, writer):
+        writer.write(POST + POST)
+        await wait_for(lambda: handler.made)
+        assert server.held_bytes == len(POST)
+        writer.write(POST)
+        await wait_for(lambda: server.held_bytes == 2 * len(POST))
+        for held in (1, 0, 0):
+            handler.made.pop().set_result(Reply())
+            assert await status(reader) == 200
+            assert server.held_bytes == held * len(POST)

@@ -129,6 +129,11 @@ def field_values(head: bytes, name: bytes) -> list[bytes]:
 class Body(Protocol):
     """A body that is being read out of the connection's buffer."""
 
+    @property
+    def held(self) -> int:
+        """Bytes that it has taken and not given yet."""
+        ...
+
     def read(self, buffer: bytearray) -> bytes | None:
         """Take what belongs to the body out of `buffer`; the whole body once it is complete."""
         ...
@@ -141,6 +146,11 @@ class CountedBody:
 
     def __init__(self, length: int) -> None:
         self._length = length
+
+    @property
+    def held(self) -> int:
+        """None: they stay in the buffer."""
+        return 0
 
     def read(self, buffer: bytearray) -> bytes | None:
         """The body once all of it is there."""
@@ -160,6 +170,11 @@ class UnboundedBody:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._data = bytearray()
+
+    @property
+    def held(self) -> int:
+        """Bytes that have come."""
+        return len(self._data)
 
     def read(self, buffer: bytearray) -> bytes | None:
         """Never complete by itself; see `end`."""
@@ -186,6 +201,11 @@ class ChunkedBody:
         self._missing = 0  # bytes of the chunk that is being read, with its CRLF
         self._trailing = False
         self._seen = 0  # how much of an incomplete trailer was searched
+
+    @property
+    def held(self) -> int:
+        """Bytes of the chunks that have come."""
+        return len(self._data)
 
     def read(self, buffer: bytearray) -> bytes | None:
         """The body once its last chunk and trailer are there.

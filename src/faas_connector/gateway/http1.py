@@ -310,6 +310,14 @@ class RequestParser:
         return self._match is None and not self._buffer
 
     @property
+    def held(self) -> int:
+        """Bytes of requests that are not given yet."""
+        held = len(self._buffer)
+        if self._match is not None and self._body is not None:
+            held += len(self._match.string) + self._body.held
+        return held
+
+    @property
     def target(self) -> str | None:
         """The target of the request whose body is being read, or was when an error came."""
         if self._match is None or self._body is None:

@@ -42,8 +42,8 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int | None = None
     """Clients at a time; further ones are answered 503. None for no limit."""
     max_held_bytes: int | None = None
-    """Of unfinished requests of all clients; above it, who sends on is answered 503. None for no
-    limit."""
+    """Of requests of all clients that are unfinished or sent ahead; above it, who sends on is
+    answered 503. None for no limit."""
     answers_half_closed: bool = False
     """Whether who has sent its last byte gets its answer; else that is a hang-up, as for Go."""
 
@@ -91,7 +91,7 @@ class Server:
         self.tasks: set[asyncio.Future[Any]] = set()
         """Answers that are still to come."""
         self.held_bytes = 0
-        """Of unfinished requests of all clients."""
+        """Of requests of all clients that have not begun to be answered."""
         self._listening: asyncio.Server | None = None
 
     @property
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer = ""
         self._task: asyncio.Future[Any] | None = None
-        self._held = 0  # bytes that came since no request was begun
+        self._held = 0  # bytes that the server counts as held here
         self._ahead = 0
         self._paused = False
         self._begun = False  # whether bytes of the next request have come
@@ -171,9 +171,8 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._parser.feed(data)
-        self._held += len(data)
-        self._server.held_bytes += len(data)
         if self._task is not None:
+            self._count()
             self._ahead += len(data)
             if (self._ahead > _READ_AHEAD or self._holds_too_much) and not self._paused:
                 self._paused = True
@@ -214,7 +213,8 @@ class Connection(asyncio.Protocol):
             self._timer = None
         if isinstance(self._task, asyncio.Task):
             self._task.cancel()
-        self._let_go()
+        self._server.held_bytes -= self._held
+        self._held = 0
         self._server.connections.discard(self)
 
     @property
@@ -222,9 +222,12 @@ class Connection(asyncio.Protocol):
         most = self._server.limits.max_held_bytes
         return most is not None and self._server.held_bytes > most
 
-    def _let_go(self) -> None:
-        self._server.held_bytes -= self._held
-        self._held = 0
+    def _count(self) -> None:
+        """Tell the server what is held here now."""
+        held = self._parser.held
+        if held != self._held:
+            self._server.held_bytes += held - self._held
+            self._held = held
 
     # Requests, one after another
 
@@ -234,11 +237,11 @@ class Connection(asyncio.Protocol):
             try:
                 request = self._parser.next_request()
             except RequestError as error:
+                self._count()
                 self._refuse(error)
                 return
-            if self._parser.idle:
-                self._let_go()
             if request is None:
+                self._count()
                 self._begun = self._begun and not self._parser.idle
                 if self._begun and self._holds_too_much:
                     self._refuse(RequestError(503, "too much is being received"))
@@ -251,6 +254,7 @@ class Connection(asyncio.Protocol):
             self._begun = not self._parser.idle
             self._expect_by(self._server.limits.read_timeout)
             self._begin(request)
+        self._count()
 
     def _begin(self, request: Request) -> None:
         try:
