@@ -3,6 +3,8 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import pytest
+
 from faas_connector.serving.listener import Port
 from faas_connector.serving.reply import Reply
 from faas_connector.serving.server import Server, ServerLimits
@@ -184,3 +186,41 @@ async def test_what_is_sent_ahead_counts_as_held():
             handler.made.pop().set_result(Reply())
             assert await status(reader) == 200
             assert server.held_bytes == held * len(POST)
+
+
+@pytest.mark.parametrize("slowly", [False, True])
+async def test_who_reads_no_answers_is_read_no_further(slowly):
+    async def answer():
+        return reply
+
+    count, size = 600, 100_000
+    reply = Reply(headers=(("Content-Length", str(size)),), body=bytes(size))
+    request = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 50000\r\n\r\n" + bytes(50_000)
+    async with served(lambda *_: answer() if slowly else reply) as (server, port):
+        async with client(port) as (reader, writer):
+            writer.transport.pause_reading()
+            writer.write(request * count)
+            unsent = None
+            while unsent != (unsent := writer.transport.get_write_buffer_size()):
+                await asyncio.sleep(0.3)
+            assert unsent
+            assert server.held_bytes < 1_000_000
+            writer.transport.resume_reading()
+            for _ in range(count):
+                assert await status(reader) == 200
+                await reader.readexactly(size)
+            assert server.held_bytes == 0
+
+
+async def test_a_half_closed_client_that_reads_late_gets_all_answers():
+    size = 1_000_000
+    reply = Reply(headers=(("Content-Length", str(size)),), body=bytes(size))
+    async with served(lambda *_: reply, answers_half_closed=True) as (server, port):
+        async with client(port) as (reader, writer):
+            writer.transport.pause_reading()
+            writer.write(POST * 20)
+            writer.write_eof()
+            await wait_for(lambda: server.held_bytes)
+            await asyncio.sleep(0.1)
+            writer.transport.resume_reading()
+            assert (await reader.read()).count(b"HTTP/1.1 200 OK") == 20

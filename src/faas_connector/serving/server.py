@@ -22,7 +22,7 @@ from faas_connector.serving.reply import PLAIN, Flaw, Reply, Wire, chunk, reason
 
 _log = logging.getLogger("faas_connector.http")
 
-# Bytes that a client may send ahead while its request is being answered.
+# Bytes that a client may send ahead while its request is being answered, or its answers unread.
 _READ_AHEAD = 256 * 1024
 _LINGER = 1.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -144,8 +144,7 @@ class Connection(asyncio.Protocol):
         self._peer = ""
         self._task: asyncio.Future[Any] | None = None
         self._held = 0  # bytes that the server counts as held here
-        self._ahead = 0
-        self._paused = False
+        self._paused = False  # whether nothing is read for now
         self._begun = False  # whether bytes of the next request have come
         self._ended = False  # whether the client has sent its last byte
         self._closing = False  # whether nothing more is to be read
@@ -171,13 +170,9 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._parser.feed(data)
-        if self._task is not None:
+        if self._task is not None or not self._writable.is_set():
             self._count()
-            self._ahead += len(data)
-            if (self._ahead > _READ_AHEAD or self._holds_too_much) and not self._paused:
-                self._paused = True
-                if self._transport is not None:
-                    self._transport.pause_reading()
+            self._read_on_or_pause()
             return
         if not self._begun:
             self._begun = True
@@ -191,7 +186,7 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
         elif is_hang_up:
             return False
-        return self._task is not None
+        return self._task is not None or not (self._closing or self._writable.is_set())
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -200,9 +195,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
-        if self._task is None and not self._closing:
-            self._expect_by(self._server.limits.read_timeout)
-            self._advance()
+        if self._task is None:
+            self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._closing = True
@@ -228,6 +222,18 @@ class Connection(asyncio.Protocol):
         if held != self._held:
             self._server.held_bytes += held - self._held
             self._held = held
+
+    def _read_on_or_pause(self) -> None:
+        """Read no further while enough lies here that can't be answered yet."""
+        waits = self._task is not None or not self._writable.is_set()
+        pauses = waits and (self._held > _READ_AHEAD or self._holds_too_much)
+        if pauses is self._paused or self._transport is None:
+            return
+        self._paused = pauses
+        if pauses:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     # Requests, one after another
 
@@ -323,15 +329,15 @@ class Connection(asyncio.Protocol):
             self._go_on()
 
     def _go_on(self) -> None:
-        """To the next request."""
+        """To the next request, once the client has read enough of the answers."""
         if self._closing or self._transport is None:
             return
-        self._ahead = 0
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        if not self._writable.is_set():
+            self._expect_by(self._server.limits.write_timeout)
+            return
         self._expect_by(self._server.limits.read_timeout)
         self._advance()
+        self._read_on_or_pause()
 
     def _internal_error(self, request: Request) -> Reply:
         self._server.internal_errors += 1
