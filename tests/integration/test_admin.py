@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,15 @@ async def test_a_stuck_loop_is_told():
 
 async def report():
     return Report(phase=Phase.STARTING)
+
+
+async def test_idle_connections_keep_no_probe_out():
+    async with serve_admin("127.0.0.1:0", report) as (host, port), AsyncExitStack() as stack:
+        for _ in range(70):
+            idle = stack.enter_context(socket.create_connection((host, port)))
+            idle.sendall(b"G")
+        for _ in range(3):
+            assert await aside(get, f"http://{host}:{port}/healthz") == (200, "ok\n")
 
 
 async def test_it_is_for_reading():

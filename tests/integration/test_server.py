@@ -117,16 +117,64 @@ async def test_a_promise_that_fails_is_an_internal_error():
         assert server.internal_errors == 1
 
 
-async def test_clients_above_the_limit_are_told_so():
+async def test_who_has_been_idle_longest_goes_for_a_new_client(caplog):
+    async with served(lambda *_: Reply(), max_connections=3) as (server, port):
+        async with client(port) as (_, sending), client(port) as (one, _), client(port) as other:
+            sending.write(POST[:1])
+            await wait_for(lambda: len(server.connections) == 3)
+            for count in range(1, 4):
+                async with client(port) as (new, to_new):
+                    to_new.write(POST)
+                    assert await status(new) == 200
+                    assert await one.read() == b""
+                    if count == 1:
+                        other[1].write(POST)
+                        assert await status(other[0]) == 200
+            sending.write(POST[1:])
+            await sending.drain()
+    assert len([x for x in caplog.records if "clients are connected" in x.message]) == 1
+
+
+async def test_who_has_been_sending_longest_goes_where_nobody_is_idle():
     async with served(lambda *_: Reply(), max_connections=2) as (server, port):
-        async with client(port) as (one, to_one), client(port) as (_, to_other):
+        async with client(port) as (first, to_first), client(port) as (second, to_second):
+            for writer in (to_first, to_second):
+                writer.write(POST[:1])
+                await wait_for(lambda: server.held_bytes)
+            await wait_for(lambda: server.held_bytes == 2)
+            async with client(port) as (new, to_new):
+                to_new.write(POST)
+                assert await status(new) == 200
+                assert await first.read() == b""
+                to_second.write(POST[1:])
+                assert await status(second) == 200
+
+
+async def test_where_all_wait_for_answers_a_new_client_is_told_so_and_not_waited_for():
+    handler = Promises()
+    async with served(handler, max_connections=2) as (server, port):
+        async with client(port) as (one, to_one), client(port) as (other, to_other):
             for writer in (to_one, to_other):
-                writer.write(b"P")
-            await wait_for(lambda: len(server.connections) == 2)
+                writer.write(POST)
+            await wait_for(lambda: len(handler.made) == 2)
             async with client(port) as (third, _):
                 assert await status(third) == 503
-            to_one.write(POST[1:])
-            assert await status(one) == 200
+                await wait_for(lambda: len(server.connections) == 2)  # though it doesn't hang up
+            for promise in handler.made:
+                promise.set_result(Reply())
+            assert await status(one) == await status(other) == 200
+
+
+async def test_who_hung_up_while_it_waited_is_not_idle():
+    handler = Promises()
+    async with served(handler, max_connections=1) as (server, port):
+        async with client(port) as (_, writer):
+            writer.write(POST)
+            await wait_for(lambda: handler.made)
+        await wait_for(lambda: not server.connections)
+        handler.made.pop().set_result(Reply())
+        await asyncio.sleep(0)
+        assert server.clients.next_to_go() is None
 
 
 async def test_unfinished_requests_are_bounded_together():
@@ -201,7 +249,7 @@ async def test_who_reads_no_answers_is_read_no_further(slowly):
             writer.transport.pause_reading()
             writer.write(request * count)
             unsent = None
-            while unsent != (unsent := writer.transport.get_write_buffer_size()):
+            while unsent != (unsent := writer.transport.get_write_buffer_size()):  # noqa: ASYNC110
                 await asyncio.sleep(0.3)
             assert unsent
             assert server.held_bytes < 1_000_000

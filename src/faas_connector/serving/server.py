@@ -11,13 +11,16 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import msgspec
 
 from faas_connector.gateway.http1 import Request, RequestError, RequestParser
+from faas_connector.serving.clients import Clients
 from faas_connector.serving.reply import PLAIN, Flaw, Reply, Wire, chunk, reason, to_wire
 
 _log = logging.getLogger("faas_connector.http")
@@ -25,6 +28,8 @@ _log = logging.getLogger("faas_connector.http")
 # Bytes that a client may send ahead while its request is being answered, or its answers unread.
 _READ_AHEAD = 256 * 1024
 _LINGER = 1.0
+# Seconds without too many clients after which it is said again that there are.
+_QUIET = 60.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -40,7 +45,8 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     write_timeout: float = 60.0
     """For an answer to be given, from the request's end on; later the connection is closed."""
     max_connections: int | None = None
-    """Clients at a time; further ones are answered 503. None for no limit."""
+    """Clients at a time; for a further one the one goes that has been idle longest, and where all
+    wait for answers it is answered 503 itself. None for no limit."""
     max_held_bytes: int | None = None
     """Of requests of all clients that are unfinished or sent ahead; above it, who sends on is
     answered 503. None for no limit."""
@@ -72,6 +78,7 @@ class Server:
         *,
         bad_request: BadRequest = refusal,
         name: str = "local gateway",
+        part: Callable[[], int | None] | None = None,
     ) -> None:
         """Prepare.
 
@@ -80,6 +87,7 @@ class Server:
             limits: what connections may use.
             bad_request: answers what is no request, and what is over a limit.
             name: what log lines, task names and the answer to an internal error say.
+            part: how many clients it may have now, if that is less than the limit.
         """
         self.handler = handler
         self.name = name
@@ -87,11 +95,14 @@ class Server:
         self.bad_request = bad_request
         self.internal_errors = 0
         """How often a handler raised: always a bug of ours."""
-        self.connections: set[Connection] = set()
+        self.clients = Clients[Connection]()
+        self.connections = self.clients.all
         self.tasks: set[asyncio.Future[Any]] = set()
         """Answers that are still to come."""
         self.held_bytes = 0
         """Of requests of all clients that have not begun to be answered."""
+        self._part = part
+        self._full_at = -math.inf
         self._listening: asyncio.Server | None = None
 
     @property
@@ -129,6 +140,35 @@ class Server:
             await asyncio.wait(tuple(self.tasks))
         await asyncio.sleep(0)  # let the transports tell their protocols that they are closed
 
+    def admit(self, connection: Connection) -> bool:
+        """Whether a new client may stay; if need be, another goes for it."""
+        most = self._most_clients()
+        while most is not None and len(self.connections) >= most:
+            self._report_full(most)
+            other = self.clients.next_to_go()
+            if other is None:
+                self.connections.add(connection)
+                return False
+            self.clients.leave(other)
+            other.abort()
+        self.clients.enter(connection)
+        return True
+
+    def _most_clients(self) -> int | None:
+        part = None if self._part is None else self._part()
+        return min((x for x in (self.limits.max_connections, part) if x is not None), default=None)
+
+    def _report_full(self, most: int) -> None:
+        """Say it once, and again when it was otherwise for a while."""
+        now = time.monotonic()
+        if now - self._full_at > _QUIET:
+            _log.warning(
+                "%s: %d clients are connected, and no more may be (max_connections, ulimit -n); "
+                "for each new one the one is hung up on that has been idle longest",
+                self.name, most,
+            )  # fmt: skip
+        self._full_at = now
+
 
 class Connection(asyncio.Protocol):
     """One client's connection."""
@@ -159,12 +199,10 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         self._peer = _peer_text(name)
-        server = self._server
-        server.connections.add(self)
-        self._expect_by(server.limits.read_timeout)
-        most = server.limits.max_connections
-        if most is not None and len(server.connections) > most:
-            self._refuse(RequestError(503, "there are too many connections"))
+        if self._server.admit(self):
+            self._expect_by(self._server.limits.read_timeout)
+        else:
+            self._turn_away()
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -174,9 +212,6 @@ class Connection(asyncio.Protocol):
             self._count()
             self._read_on_or_pause()
             return
-        if not self._begun:
-            self._begun = True
-            self._expect_by(self._server.limits.read_timeout)
         self._advance()
 
     def eof_received(self) -> bool:
@@ -209,7 +244,7 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
         self._server.held_bytes -= self._held
         self._held = 0
-        self._server.connections.discard(self)
+        self._server.clients.leave(self)
 
     @property
     def _holds_too_much(self) -> bool:
@@ -248,19 +283,26 @@ class Connection(asyncio.Protocol):
                 return
             if request is None:
                 self._count()
-                self._begun = self._begun and not self._parser.idle
-                if self._begun and self._holds_too_much:
-                    self._refuse(RequestError(503, "too much is being received"))
-                    return
-                if self._parser.take_expectation():
-                    self._write(_CONTINUE)
-                if self._ended:
-                    self._close()
+                self._expect_more()
                 return
-            self._begun = not self._parser.idle
+            self._begun = False
             self._expect_by(self._server.limits.read_timeout)
             self._begin(request)
         self._count()
+
+    def _expect_more(self) -> None:
+        """All requests that have come are answered; of a further one there is a part at most."""
+        if not self._begun and not self._parser.idle:
+            self._begun = True
+            self._expect_by(self._server.limits.read_timeout)
+            self._server.clients.sends(self)
+        if self._begun and self._holds_too_much:
+            self._refuse(RequestError(503, "too much is being received"))
+            return
+        if self._parser.take_expectation():
+            self._write(_CONTINUE)
+        if self._ended:
+            self._close()
 
     def _begin(self, request: Request) -> None:
         try:
@@ -269,9 +311,11 @@ class Connection(asyncio.Protocol):
             reply = self._internal_error(request)
         if isinstance(reply, Reply):
             if reply.stream is None and not reply.pace:
+                self._server.clients.idles(self)
                 self._send(reply, request)
                 return
             reply = _given(reply)
+        self._server.clients.waits(self)
         if isinstance(reply, asyncio.Future):
             self._task = reply
             self._server.tasks.add(reply)
@@ -287,6 +331,7 @@ class Connection(asyncio.Protocol):
         """The answer that a handler had promised."""
         self._server.tasks.discard(answer)
         self._task = None
+        self._server.clients.idles(self)
         if answer.cancelled():
             self._close()
         elif self._transport is not None:
@@ -319,6 +364,7 @@ class Connection(asyncio.Protocol):
         pending.close()  # it never began if the client hung up first
         self._server.tasks.discard(task)
         self._task = None
+        self._server.clients.idles(self)
         if task.cancelled():
             self._close()
         elif task.exception() is not None:
@@ -396,6 +442,13 @@ class Connection(asyncio.Protocol):
             return
         self._transport.write_eof()
         self._expect_by(_LINGER)
+
+    def _turn_away(self) -> None:
+        """Answer and close at once: each that was waited for would cost a file meanwhile."""
+        reply = self._server.bad_request(RequestError(503, "there are too many connections"), None)
+        wire = to_wire(reply, method="GET", version="1.1", keep_alive=False)
+        self._write(wire.head + wire.body)
+        self._close()
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and data:

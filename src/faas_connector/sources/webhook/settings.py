@@ -93,7 +93,7 @@ class HttpSettings:
     request_timeout: Seconds = 30.0
     """For a whole request to come, and for an idle connection to stay open."""
     max_connections: int = 16_384
-    """Clients at a time; further ones are answered 503."""
+    """Clients at a time; for a further one the one that has been idle longest is hung up on."""
     max_waiting: int = 10_000
     """Events that wait to be read; further ones are answered 503."""
     max_waiting_bytes: Bytes = 32 * _MIB
