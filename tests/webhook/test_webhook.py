@@ -5,13 +5,13 @@ import hashlib
 import hmac
 import json
 import time
-from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
 
 from faas_connector import ConfigError
 from faas_connector.errors import StoreError
+from faas_connector.serving.files import Listeners
 from faas_connector.sources.webhook import WebhookSource
 from faas_connector.store import Query, State
 from faas_connector.stores.memory import MemoryStore
@@ -317,24 +317,45 @@ async def test_503_where_too_many_wait():
         assert len(gateway.received) == 3
 
 
-async def test_503_where_there_are_too_many_clients():
-    async with LocalGateway(functions=[function()]) as gateway:
+async def test_503_where_all_clients_that_may_be_wait():
+    release = asyncio.Event()
+
+    async def answer(_call):
+        await release.wait()
+        return 200
+
+    async with LocalGateway(functions=[function(answer=answer)]) as gateway:
         async with pushing(partial(orders, max_connections=1), gateway) as webhook:
-            async with admitted(webhook) as first, webhook.client() as second:
-                reply = await second.reply()
+            async with webhook.client() as first, webhook.client() as second:
+                # The second took the place of the first, which was idle.
+                assert await first.reader.read() == b""
+                second.write(request())
+                await gateway.wait_received(1)
+                reply = await webhook.post()
                 assert (reply.status, reply.headers["retry-after"]) == (503, "5")
-                assert (await first.post()).status == 202
+                release.set()
+                assert (await second.reply()).status == 202
 
 
-@asynccontextmanager
-async def admitted(webhook):
-    """The only client there may be, once the one before has gone."""
-    while True:
-        async with webhook.client() as only:
-            if (await only.post()).status == 202:
-                yield only
-                return
-        await asyncio.sleep(0.005)
+async def test_those_that_listen_share_the_files_that_the_process_may_open(monkeypatch, caplog):
+    release = asyncio.Event()
+
+    async def answer(_call):
+        await release.wait()
+        return 200
+
+    monkeypatch.setattr("faas_connector.serving.files.open_files", lambda: 256 + 4)
+    monkeypatch.setattr("faas_connector.sources.webhook.listening.LISTENERS", Listeners())
+    async with LocalGateway(functions=[function(answer=answer)]) as gateway:
+        async with pushing(orders, gateway) as one, pushing(orders, gateway) as two:
+            async with one.client() as first, one.client() as second:
+                for each in (first, second):
+                    each.write(request())
+                await gateway.wait_received(2)
+                assert (await one.post()).status == 503
+                release.set()
+                assert (await two.post()).status == 202
+    assert "webhook serves fewer than 16384 clients at a time" in caplog.text
 
 
 async def test_503_where_unfinished_requests_hold_too_much(monkeypatch):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 from faas_connector.errors import SourceError
 from faas_connector.event import Event
 from faas_connector.gateway.http1 import Request, RequestError
 from faas_connector.handover import HandOver
 from faas_connector.headers import Headers
+from faas_connector.serving.files import LISTENERS, open_files
 from faas_connector.serving.listener import Port, PortInUseError, address_of
 from faas_connector.serving.reply import Reply
 from faas_connector.serving.server import Server, ServerLimits
@@ -35,8 +35,6 @@ _log = logging.getLogger("faas_connector.source")
 
 _MAX_HEAD = 32 * 1024
 _MAX_HELD = 64 * 1024 * 1024
-# Open files that are for others than clients.
-_OTHER_FILES = 256
 # Seconds for the last answers to be written.
 _LAST_ANSWERS = 1.0
 # Seconds between two log lines on refused requests.
@@ -111,38 +109,41 @@ async def listening(
         port = Port(host, number)
     except PortInUseError as error:
         raise SourceError(f"{name}: can't listen on {http.listen}: {error.strerror}") from error
-    try:
+    with closing(port), LISTENERS.another():
         async with HandOver(
             session, max_waiting=http.max_waiting, max_waiting_bytes=http.max_waiting_bytes
         ) as events:
             door = Door(name, http, access_to(http), handler, events)
-            server = Server(door, _limits(name, http), bad_request=_bad_request, name=name)
+            server = Server(
+                door, _limits(http), bad_request=_bad_request, name=name, part=LISTENERS.part
+            )
             try:
                 await server.listen(port.listen())
+                _report_few_files(name, http)
                 _log.info("%s listens on %s:%d", name, host, port.number, extra={"source": name})
                 yield events
             finally:
                 door.close()
                 await server.close(_LAST_ANSWERS)
-    finally:
-        port.close()
 
 
-def _limits(name: str, http: HttpSettings) -> ServerLimits:
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    connections = http.max_connections
-    if files != resource.RLIM_INFINITY and files - _OTHER_FILES < connections:
-        connections = max(1, files - _OTHER_FILES)
+def _report_few_files(name: str, http: HttpSettings) -> None:
+    most = LISTENERS.part()
+    if most is not None and most < http.max_connections:
         _log.warning(
-            "%s serves %d clients at a time, not %d: this process may open %d files (ulimit -n)",
-            name, connections, http.max_connections, files, extra={"source": name},
+            "%s serves fewer than %d clients at a time: this process may open %d files "
+            "(ulimit -n), which all that listen in it share",
+            name, http.max_connections, open_files(), extra={"source": name},
         )  # fmt: skip
+
+
+def _limits(http: HttpSettings) -> ServerLimits:
     return ServerLimits(
         max_head_bytes=_MAX_HEAD,
         max_body_bytes=http.max_body,
         read_timeout=http.request_timeout,
         write_timeout=http.request_timeout,
-        max_connections=connections,
+        max_connections=http.max_connections,
         max_held_bytes=_MAX_HELD,
         answers_half_closed=True,
     )
