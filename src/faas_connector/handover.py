@@ -57,7 +57,7 @@ class HandOver(Inbox[Delivery]):
 
     def offer(self, deliveries: Collection[Delivery]) -> bool:
         """Take all of them, or none: where there is no room, or nothing more is read."""
-        size = sum(size_of(delivery.event) for delivery in deliveries)
+        size = _size(deliveries)
         if (
             not self.is_open
             or len(self) + len(deliveries) > self._most
@@ -68,6 +68,15 @@ class HandOver(Inbox[Delivery]):
             self.put(delivery)
         return True
 
+    def limit_below(self, deliveries: Collection[Delivery]) -> str | None:
+        """The limit that keeps them out for ever, whatever else waits; None where there is none."""
+        if len(deliveries) > self._most:
+            return f"max_waiting is {self._most}, these are {len(deliveries)} events"
+        size = _size(deliveries)
+        if size > self._most_bytes:
+            return f"max_waiting_bytes is {self._most_bytes}, these are {size} bytes"
+        return None
+
     async def _notice_stop(self) -> None:
         await super()._notice_stop()
         await self._give_back()
@@ -75,3 +84,7 @@ class HandOver(Inbox[Delivery]):
     async def _give_back(self) -> None:
         while self:
             await self.take().nack()
+
+
+def _size(deliveries: Collection[Delivery]) -> int:
+    return sum(size_of(delivery.event) for delivery in deliveries)

@@ -77,6 +77,17 @@ async def test_the_topic_is_an_attribute(settings, topic):
             assert [call.header("X-Topic") for call in gateway.received] == [topic][: bool(topic)]
 
 
+async def test_413_for_a_batch_that_could_never_wait():
+    make = partial(CloudEventsSource, max_waiting=2)
+    async with LocalGateway(functions=[function()]) as gateway:
+        async with pushing(make, gateway) as source, source.client() as sender:
+            for count, status in ((3, 413), (2, 202)):
+                batch = json.dumps([event(str(number)) for number in range(count)]).encode()
+                reply = await sender.post("/", batch, typed(BATCHED))
+                assert reply.status == status
+                assert (b"max_waiting is 2, these are 3 events" in reply.body) is (count == 3)
+
+
 async def test_what_is_no_cloudevent_is_refused():
     async with LocalGateway(functions=[function()]) as gateway:
         async with pushing(CloudEventsSource, gateway) as source:

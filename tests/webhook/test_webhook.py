@@ -317,6 +317,16 @@ async def test_503_where_too_many_wait():
         assert len(gateway.received) == 3
 
 
+async def test_413_for_what_could_never_wait():
+    make = partial(orders, max_waiting_bytes=1000)
+    async with LocalGateway(functions=[function()]) as gateway:
+        async with pushing(make, gateway) as webhook, webhook.client() as sender:
+            reply = await sender.post("/orders", bytes(1001))
+            assert (reply.status, "retry-after" in reply.headers) == (413, False)
+            assert b"max_waiting_bytes is 1000, these are 1001 bytes" in reply.body
+            assert (await sender.post("/orders", bytes(1000))).status == 202
+
+
 async def test_503_where_all_clients_that_may_be_wait():
     release = asyncio.Event()
 

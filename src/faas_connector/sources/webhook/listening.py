@@ -73,8 +73,14 @@ class Door:
         deliveries = [RequestDelivery(event, waiting, once) for event, once in found]
         if not self._events.offer(deliveries):
             waiting.end(DRAINING)
-            return BUSY if self._events.is_open else DRAINING
+            return self._no_room(deliveries)
         return waiting.answer
+
+    def _no_room(self, deliveries: Sequence[RequestDelivery]) -> Reply:
+        if not self._events.is_open:
+            return DRAINING
+        limit = self._events.limit_below(deliveries)
+        return BUSY if limit is None else refusal(413, f"this could never wait here: {limit}")
 
     def close(self) -> None:
         """Answer all who still wait: nobody settles their events any more."""
