@@ -37,7 +37,9 @@ async def run(options: argparse.Namespace) -> None:
     """Measure."""
     loop = asyncio.get_running_loop()
     free = deque[_Connection]()
-    head = f"POST {options.path} HTTP/1.1\r\nHost: here\r\nContent-Length: {options.body}\r\n\r\n"
+    head = (
+        f"POST {options.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {options.body}\r\n\r\n"
+    )
     request = head.encode() + b"x" * options.body
 
     async def call(_number: int) -> None:

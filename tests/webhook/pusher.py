@@ -26,8 +26,8 @@ class Client:
     def __init__(self, reader, writer):
         self.reader, self.writer = reader, writer
 
-    async def post(self, path="/orders", body=b"1", *headers, method="POST"):
-        self.write(request(path, body, *headers, method=method))
+    async def post(self, path="/orders", body=b"1", *headers, **more):
+        self.write(request(path, body, *headers, **more))
         return await self.reply()
 
     def write(self, data):
@@ -41,10 +41,10 @@ class Client:
         return found
 
 
-def request(path="/orders", body=b"1", *headers, method="POST"):
+def request(path="/orders", body=b"1", *headers, method="POST", host="localhost"):
     fields = "".join(f"{each}\r\n" for each in headers)
     return (
-        f"{method} {path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n{fields}\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n{fields}\r\n"
     ).encode("latin-1") + body
 
 

@@ -97,7 +97,7 @@ async def test_a_crowd(tmp_path, clients, idle):
 
 
 async def post(client, body, send):
-    head = b"POST /orders HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     await send(client, head + body)
     async with asyncio.timeout(100):
         head = await client.reader.readuntil(b"\r\n\r\n")

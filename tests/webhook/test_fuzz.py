@@ -105,7 +105,7 @@ async def test_a_request_is_taken_if_all_of_it_is_right(
     method, target, signature, body, framing, data
 ):
     value = SIGNATURES[signature](hmac.new(KEY, body, hashlib.sha256).hexdigest())
-    head = f"{method} {target} HTTP/1.1\r\nHost: here\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: [::1]\r\n"
     if value is not None:
         head += f"X-Hub-Signature-256: {value}\r\n"
     raw = head.encode() + framed(body, framing)
@@ -142,15 +142,15 @@ def changed(draw, valid):
 
 BATCH = b'[{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"a":[1]}}]'
 VALID = [
-    b"POST /t HTTP/1.1\r\nHost: here\r\nX-Id: 1\r\nContent-Length: 3\r\n\r\nabc",
-    b"POST /t HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"POST /t HTTP/1.1\r\nHost: [::1]\r\nX-Id: 1\r\nContent-Length: 3\r\n\r\nabc",
+    b"POST /t HTTP/1.1\r\nHost: [::1]\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     (
-        b"POST / HTTP/1.1\r\nHost: here\r\nce-specversion: 1.0\r\nce-id: 1\r\nce-source: /s\r\n"
+        b"POST / HTTP/1.1\r\nHost: [::1]\r\nce-specversion: 1.0\r\nce-id: 1\r\nce-source: /s\r\n"
         b"ce-type: t\r\nContent-Length: 1\r\n\r\n1"
     ),
-    b"POST / HTTP/1.1\r\nHost: here\r\nContent-Type: application/cloudevents-batch+json\r\n"
+    b"POST / HTTP/1.1\r\nHost: [::1]\r\nContent-Type: application/cloudevents-batch+json\r\n"
     b"Content-Length: %d\r\n\r\n" % len(BATCH) + BATCH,
-    b"OPTIONS / HTTP/1.1\r\nHost: here\r\nWebHook-Request-Origin: x\r\n\r\n",
+    b"OPTIONS / HTTP/1.1\r\nHost: [::1]\r\nWebHook-Request-Origin: x\r\n\r\n",
 ]
 
 

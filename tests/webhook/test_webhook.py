@@ -56,7 +56,7 @@ async def test_a_post_reaches_every_function_as_it_came():
     [
         ({"topics": ("orders",)}, "/orders", [], "orders"),
         ({"topics": ("a/b c",)}, "/a/b%20c", [], "a/b c"),
-        ({"topics": ("orders",)}, "http://here/orders", [], "orders"),
+        ({"topics": ("orders",)}, "http://localhost/orders", [], "orders"),
         ({"topics": ("orders",)}, "/other", [], None),
         ({"topics": ("orders",)}, "/", [], None),
         ({"topics": ("orders",)}, "/Orders", [], None),
@@ -208,7 +208,7 @@ async def test_every_other_answer():
                 assert (await raw.reply()).status == 400
             async with webhook.client() as raw:  # too large, and told so before it is sent
                 raw.write(
-                    b"POST /orders HTTP/1.1\r\nHost: here\r\nContent-Length: 99\r\n"
+                    b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n"
                     b"Expect: 100-continue\r\n\r\n"
                 )
                 assert (await raw.reply()).status == 413
@@ -315,6 +315,29 @@ async def test_503_where_too_many_wait():
                 assert [reply.headers["retry-after"] for reply in refused] == ["5"] * 3
                 assert (await first.reply()).status == 202
         assert len(gateway.received) == 3
+
+
+async def test_web_pages_are_kept_out_where_nobody_shows_credentials():
+    async def statuses(**more):
+        async with LocalGateway(functions=[function()]) as gateway:
+            async with pushing(partial(orders, **more), gateway) as webhook:
+                replies = [
+                    await webhook.post("/orders", b"1", *fields, host=host)
+                    for host, fields in (
+                        ("localhost", ["Origin: null"]),
+                        ("localhost", ["Origin: https://evil.example"]),
+                        ("localhost", ["Origin: http://localhost:1"]),
+                        ("evil.example:9000", []),
+                        ("localhost", [f"Origin: http://localhost:{webhook.port}"]),
+                        ("[::1]:9000", []),
+                        ("127.0.0.1", []),
+                    )
+                ]
+        return [reply.status for reply in replies]
+
+    assert await statuses() == [403] * 4 + [202] * 3
+    assert await statuses(open_to_all=True) == [202] * 7
+    assert await statuses(token="k") == [401] * 7
 
 
 async def test_413_for_what_could_never_wait():

@@ -17,7 +17,7 @@ from faas_connector.local.calls import CallLog, FinishedCall, Received
 from faas_connector.local.definition import LocalFunction
 from faas_connector.local.faults import Fault, FaultTable
 from faas_connector.local.function_routes import FunctionRoutes, ScaleFromZero
-from faas_connector.local.guard import Credentials, Guard, check_exposure
+from faas_connector.local.guard import Credentials, check_exposure
 from faas_connector.local.instances import EchoLog, Instances
 from faas_connector.local.logs import FunctionLog
 from faas_connector.local.makers import Makers, stack_deployment
@@ -34,6 +34,7 @@ from faas_connector.local.shapes import Deployment, ScaleRequest, Secret
 from faas_connector.local.stack import Stack
 from faas_connector.local.system_routes import SystemRoutes
 from faas_connector.names import FunctionName
+from faas_connector.serving.guard import Guard
 from faas_connector.serving.listener import Port
 from faas_connector.serving.server import Server, ServerLimits
 

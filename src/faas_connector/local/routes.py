@@ -11,10 +11,11 @@ from faas_connector.gateway.http1 import Request, RequestError
 from faas_connector.local.async_queue import AsyncQueue
 from faas_connector.local.faults import Fault, FaultTable
 from faas_connector.local.function_routes import FunctionRoutes
-from faas_connector.local.guard import Credentials, Guard, is_authorized
+from faas_connector.local.guard import Credentials, field, is_authorized
 from faas_connector.local.registry import RefusedError
 from faas_connector.local.system_routes import SystemRoutes
 from faas_connector.local.target import Target, TargetError, clean_path, location, parse_target
+from faas_connector.serving.guard import Guard
 from faas_connector.serving.reply import (
     NOT_FOUND,
     PLAIN,
@@ -73,7 +74,7 @@ class Routes:
             target = parse_target(request.target)
         except TargetError as error:
             return refusal(RequestError(400, str(error)))
-        refused = self._guard.check(request, target.authority)
+        refused = _refused(self._guard, request, target.authority)
         if refused is not None:
             return refused
         clean = clean_path(target.path)
@@ -198,7 +199,7 @@ class MetricsRoutes:
 
     def __call__(self, request: Request, _peer: str) -> Reply:
         """Answer one request."""
-        refused = self._guard.check(request, "")
+        refused = _refused(self._guard, request, "")
         if refused is not None:
             return refused
         path = request.target.partition("?")[0]
@@ -208,3 +209,8 @@ class MetricsRoutes:
         if path == "/healthz":
             return Reply(200, (PLAIN,), b"OK") if request.method == "GET" else empty(405)
         return NOT_FOUND
+
+
+def _refused(guard: Guard, request: Request, authority: str) -> Reply | None:
+    host = authority or field(request, "host")
+    return guard.check(request.method, host, field(request, "origin"))

@@ -33,7 +33,7 @@ class Sender:
     def _request(self, event):
         headers = "".join(f"{name}: {value}\r\n" for name, value in event.headers.items())
         return (
-            f"POST {self.path} HTTP/1.1\r\nHost: here\r\n{headers}X-Delivery: {event.id}\r\n"
+            f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\n{headers}X-Delivery: {event.id}\r\n"
             "Authorization: Bearer hunter2\r\n"
             f"ce-specversion: 1.0\r\nce-id: {event.id}\r\nce-source: /s\r\nce-type: contract\r\n"
             f"Content-Length: {len(event.data)}\r\n\r\n"

@@ -14,7 +14,8 @@ from faas_connector.gateway.http1 import Request, RequestError
 from faas_connector.handover import HandOver
 from faas_connector.headers import Headers
 from faas_connector.serving.files import LISTENERS, open_files
-from faas_connector.serving.listener import Port, PortInUseError, address_of
+from faas_connector.serving.guard import Guard
+from faas_connector.serving.listener import Port, PortInUseError, address_of, is_loopback
 from faas_connector.serving.reply import Reply
 from faas_connector.serving.server import Server, ServerLimits
 from faas_connector.source import Once, Session
@@ -39,6 +40,7 @@ _MAX_HELD = 64 * 1024 * 1024
 _LAST_ANSWERS = 1.0
 # Seconds between two log lines on refused requests.
 _QUIET = 60.0
+_LET_IN = "let callers show credentials, or say open: true (--open)"
 
 Handler = Callable[[Request, Headers], Reply | Sequence[tuple[Event, Once | None]]]
 """The events of a request that may be served, or why it has none."""
@@ -48,10 +50,11 @@ class Door:
     """Lets requests in: checks who calls, and lets them wait for what becomes of their events."""
 
     def __init__(
-        self, name: str, http: HttpSettings, access: Access, handler: Handler, events: HandOver
+        self, name: str, http: HttpSettings, port: Port, handler: Handler, events: HandOver
     ) -> None:
         self._name = name
-        self._access = access
+        self._access = access_to(http)
+        self._guard = _guard(http, port, self._access)
         self._handler = handler
         self._events = events
         reply_of = verdict if http.reply is ReplyWith.VERDICT else accepted
@@ -62,6 +65,10 @@ class Door:
     def __call__(self, request: Request, peer: str) -> Reply | asyncio.Future[Reply]:
         """Answer a request, now or when its events are settled."""
         headers = Headers(request.headers)
+        if self._guard is not None:
+            refused = self._guard.check(request.method, headers.get("host"), headers.get("origin"))
+            if refused is not None:
+                return refused
         flaw = self._access.flaw(headers, request.body, time.time())
         if flaw is not None and request.method != "OPTIONS":
             self._report(flaw, peer)
@@ -119,7 +126,7 @@ async def listening(
         async with HandOver(
             session, max_waiting=http.max_waiting, max_waiting_bytes=http.max_waiting_bytes
         ) as events:
-            door = Door(name, http, access_to(http), handler, events)
+            door = Door(name, http, port, handler, events)
             server = Server(
                 door, _limits(http), bad_request=_bad_request, name=name, part=LISTENERS.part
             )
@@ -131,6 +138,14 @@ async def listening(
             finally:
                 door.close()
                 await server.close(_LAST_ANSWERS)
+
+
+def _guard(http: HttpSettings, port: Port, access: Access) -> Guard | None:
+    """What keeps web pages out, where nothing else keeps anybody out of a port of this machine."""
+    host, _ = address_of(http.listen)
+    if not access.is_open or http.open_to_all or not is_loopback(host):
+        return None
+    return Guard(host, port.number, what="this source", allow_host=_LET_IN, allow_origin=_LET_IN)
 
 
 def _report_few_files(name: str, http: HttpSettings) -> None:
