@@ -274,12 +274,16 @@ class LocalGateway:
         self._fault_table.clear(target)
 
     async def down(self) -> None:
-        """Go away: connections are cut, nobody listens. The port stays reserved."""
+        """Go away: connections are cut, nobody listens. Nobody is given the port as a free one."""
         if self._server is not None:
             await self._server.close()
 
     async def up(self) -> None:
-        """Come back on the same port."""
+        """Come back on the same port.
+
+        Raises:
+            PortInUseError: a program has asked for just that port meanwhile.
+        """
         if self._server is not None and self._port is not None and not self._server.listening:
             await self._server.listen(self._port.listen())
 

@@ -23,8 +23,10 @@ class PortInUseError(ConnectorError, OSError):
 class Port:
     """A port on one address, kept for its owner until `close`.
 
-    A second socket, bound but never listening, keeps the port while nobody listens: a gateway
-    that is down comes back on the same port, and no other program gets it meanwhile.
+    A second socket, bound but never listening, keeps the port while nobody listens: a gateway that
+    is down comes back on the same port, and no program that asks for any free one gets it
+    meanwhile. One that asks for this number does (nothing short of listening keeps it out); then
+    `listen` fails.
     """
 
     def __init__(self, host: str, port: int) -> None:

@@ -114,7 +114,7 @@ class ThreadedGateway:
         self._await(self._inner.queue_done())
 
     def down(self) -> None:
-        """Go away; the port stays reserved."""
+        """Go away; no program is given the port as a free one."""
         self._await(self._inner.down())
 
     def up(self) -> None:
