@@ -33,6 +33,14 @@ def test_json_keeps_the_fields():
     assert (fields["topic"], fields["event_id"], fields["attempt"]) == (EVIL, "ä", 2)
 
 
+@pytest.mark.parametrize("formatter", [_TextLines(), JsonLines()])
+def test_a_field_is_cut(formatter):
+    line = formatter.format(record("lost", topic="t" * 512, event_id="i" * 900_000))
+    assert "t" * 512 in line
+    assert "i" * 512 + "… (900000 characters)" in line
+    assert len(line) < 2000
+
+
 def test_a_traceback_is_set_in():
     try:
         raise ValueError(EVIL)

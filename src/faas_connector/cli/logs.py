@@ -13,6 +13,8 @@ from faas_connector.settings.connector import LogFormat, LogLevel
 
 _FIELDS = ("source", "topic", "event_id", "function", "call_id", "attempt")
 _OFTEN_SAID = ("source", "function")
+# Characters of a field: ids and keys are the sender's, who may make one as long as a whole event.
+_LONGEST = 512
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -24,7 +26,7 @@ class _TextLines(logging.Formatter):
         line = super().formatMessage(record)
         said = {name: vars(record).get(name) for name in _FIELDS}
         fields = [
-            f"{name}={value}"
+            f"{name}={_cut(value)}"
             for name, value in said.items()
             if value and not (name in _OFTEN_SAID and str(value) in record.getMessage())
         ]
@@ -49,10 +51,16 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        entry |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        entry |= {key: _cut(value) for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return _escaped(json.dumps(entry, default=str, ensure_ascii=False))
+
+
+def _cut(value: object) -> object:
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[:_LONGEST]}… ({len(value)} characters)"
+    return value
 
 
 def _escaped(text: str) -> str:
