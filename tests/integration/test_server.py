@@ -1,7 +1,7 @@
 """What the HTTP server bounds, and what it promises a client that has sent its last byte."""
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
@@ -235,6 +235,26 @@ async def test_what_is_sent_ahead_counts_as_held():
             handler.made.pop().set_result(Reply())
             assert await status(reader) == 200
             assert server.held_bytes == held * len(POST)
+
+
+async def test_where_too_much_is_held_nobody_sends_ahead():
+    handler, ahead = Promises(), bytes(60_000)
+    body = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 60000\r\n\r\n" + ahead
+    async with served(handler, max_held_bytes=100_000) as (server, port):
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(client(port)) for _ in range(20)]
+            for _, writer in clients:
+                writer.write(POST)
+            await wait_for(lambda: len(handler.made) == 20)
+            for number, (_, writer) in enumerate(clients):
+                writer.write(body)
+                await wait_for(lambda n=number: server.held_bytes >= min(n, 1) * 60_000)
+            await asyncio.sleep(0.1)
+            assert server.held_bytes < 200_000
+            for made in tuple(handler.made):
+                made.set_result(Reply())
+            for reader, _ in clients:
+                assert await status(reader) == 200
 
 
 async def test_empty_lines_keep_no_connection_open():

@@ -154,6 +154,11 @@ class Server:
         self.clients.enter(connection)
         return True
 
+    def read_no_further_ahead(self) -> None:
+        """Too much is held: each of many that wait for an answer could add a little to it."""
+        for connection in self.connections:
+            connection.read_on_or_pause()
+
     def _most_clients(self) -> int | None:
         part = None if self._part is None else self._part()
         return min((x for x in (self.limits.max_connections, part) if x is not None), default=None)
@@ -210,7 +215,10 @@ class Connection(asyncio.Protocol):
         self._parser.feed(data)
         if self._task is not None or not self._writable.is_set():
             self._count()
-            self._read_on_or_pause()
+            if self._holds_too_much:
+                self._server.read_no_further_ahead()
+            else:
+                self.read_on_or_pause()
             return
         self._advance()
 
@@ -258,7 +266,7 @@ class Connection(asyncio.Protocol):
             self._server.held_bytes += held - self._held
             self._held = held
 
-    def _read_on_or_pause(self) -> None:
+    def read_on_or_pause(self) -> None:
         """Read no further while enough lies here that can't be answered yet."""
         waits = self._task is not None or not self._writable.is_set()
         pauses = waits and (self._held > _READ_AHEAD or self._holds_too_much)
@@ -289,6 +297,8 @@ class Connection(asyncio.Protocol):
             self._expect_by(self._server.limits.read_timeout)
             self._begin(request)
         self._count()
+        if self._holds_too_much:
+            self.read_on_or_pause()
 
     def _expect_more(self) -> None:
         """All requests that have come are answered; of a further one there is a part at most."""
@@ -383,7 +393,7 @@ class Connection(asyncio.Protocol):
             return
         self._expect_by(self._server.limits.read_timeout)
         self._advance()
-        self._read_on_or_pause()
+        self.read_on_or_pause()
 
     def _internal_error(self, request: Request) -> Reply:
         self._server.internal_errors += 1
