@@ -225,6 +225,7 @@ class Controller:
 
         Raises:
             ConfigError: a source, or the policies without a store, can't work.
+            SourceError: an async generator function failed; what it gave before is delivered.
             ConnectorError: the controller is not entered or runs already, or a function failed an
                 event for good and `on_failure` is stop.
         """

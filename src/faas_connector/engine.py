@@ -69,6 +69,7 @@ class Engine:
         self._stopping = asyncio.Event()
         self._drain_over = asyncio.Event()
         self._fatal: ConnectorError | None = None
+        self._failures: list[ConnectorError] = []
         self._keeper = Keeper(store) if store is not None else None
         self.gate = OutageGate(
             lambda: client.healthy(timeout=min(_PROBE_TIMEOUT, config.timeouts.system)),
@@ -137,6 +138,7 @@ class Engine:
 
         Raises:
             ConfigError: a source can never work as it is set up.
+            SourceError: a function that yields events failed.
             ConnectorError: an event failed for good, and `on_failure` is stop.
         """
         store = self._keeper.store if self._keeper else None
@@ -205,8 +207,16 @@ class Engine:
     def _supervisor(self, it: Served, dispatcher: Dispatcher) -> Supervisor:
         return Supervisor(
             it, dispatcher, self.pursuit, self._keeper, self._topic_map, self._stopping,
-            self._drain_over,
+            self._drain_over, self._fail,
         )  # fmt: skip
+
+    def _fail(self, error: ConnectorError) -> None:
+        """A source has failed for good: the others stop."""
+        if error not in self._failures:
+            self._failures.append(error)
+            _log.error("the run ends: %s", error)
+        self._fatal = self._fatal or error
+        self.stop()
 
     def _end_with(self, error: ConnectorError) -> None:
         if self._fatal is None:
@@ -225,9 +235,7 @@ class Engine:
                 if error is None:
                     settled &= task.result()
                 elif isinstance(error, ConnectorError):
-                    _log.error("the run ends: %s", error)
-                    self._fatal = self._fatal or error
-                    self.stop()
+                    self._fail(error)
                 else:
                     raise error
         self.stop()

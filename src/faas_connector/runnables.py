@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from faas_connector.config import ControllerConfig
-from faas_connector.errors import ConfigError
+from faas_connector.errors import ConfigError, SourceError
 from faas_connector.event import Event
 from faas_connector.intake import Intake
 from faas_connector.source import Delivery, Guarantee, Source, SourceTraits
@@ -38,6 +38,10 @@ class Scoped(msgspec.Struct, frozen=True):
 Runnable = Source | EventMaker | Scoped
 
 
+class GeneratorFailedError(SourceError):
+    """A function that yields events has failed, and nobody can ask it for the rest."""
+
+
 class _Generated:
     """A source made of an async generator function."""
 
@@ -62,6 +66,11 @@ class Served(msgspec.Struct, frozen=True):
 
     source: Source
     intake: Intake
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether it can't be opened again: it would give what it gave already."""
+        return isinstance(self.source, _Generated)
 
 
 def served(runnables: Sequence[Runnable], config: ControllerConfig) -> list[Served]:

@@ -44,6 +44,7 @@ def run(
 
     Raises:
         ConfigError: a source, or the policies without a store, can't work.
+        SourceError: an async generator function failed; what it gave before is delivered.
         StoreError: the folder can't be used.
         GatewayError: there was no map within `startup_timeout`.
         SystemExit: with status 1: the drain ran out of time, or was aborted.

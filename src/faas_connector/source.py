@@ -265,6 +265,8 @@ class Source(Protocol):
         """Connect, and give the deliveries until `session.stopping` is set.
 
         Raises:
-            SourceError: it can't connect; the message says where to, without the password.
+            SourceError: it can't connect; the message says where to, without the password. After
+                this and any other exception, it is opened again: here, or from the iterator.
+            ConfigError: it can never work. The run ends with it, and the other sources drain.
         """
         ...

@@ -18,9 +18,9 @@ from faas_connector.keeper import Keeper
 from faas_connector.leaving import with_those_ahead
 from faas_connector.pursuit import Pursuit
 from faas_connector.retry import Backoff, RetryPolicy
-from faas_connector.runnables import Served, check_event
+from faas_connector.runnables import GeneratorFailedError, Served, check_event
 from faas_connector.session import Drops, Lacks, LiveSession
-from faas_connector.source import Delivery, Pausing
+from faas_connector.source import Delivery, Guarantee, Pausing
 from faas_connector.topic_map import TopicMap
 
 _log = logging.getLogger("faas_connector.source")
@@ -53,6 +53,7 @@ class Supervisor:
         topic_map: Callable[[], TopicMap],
         stopping: asyncio.Event,
         drain_over: asyncio.Event,
+        failed: Callable[[ConnectorError], None],
     ) -> None:
         """Prepare.
 
@@ -64,11 +65,13 @@ class Supervisor:
             topic_map: gives the map as it is now.
             stopping: set when nothing more is to be read.
             drain_over: set when the time is over in which what is in hand may be settled.
+            failed: is told at once of an error for which the run has to end.
         """
         self.reopened = 0
         self.connected = False
         self._told_of_deadlines = float("-inf")
         self._source = it.source
+        self._begins_anew = it.begins_anew
         self._intake = it.intake
         self._dispatcher = dispatcher
         self._pursuit = pursuit
@@ -76,6 +79,7 @@ class Supervisor:
         self._map = topic_map
         self._stopping = stopping
         self._drain_over = drain_over
+        self._failed = failed
         self.lacks = Lacks(it.source.name)
         self._drops = Drops(it.source.name, it.intake.counts)
 
@@ -84,6 +88,7 @@ class Supervisor:
 
         Raises:
             ConfigError: it can never work as it is set up.
+            GeneratorFailedError: it is a function that yields events, and failed.
         """
         try:
             return await self._serve()
@@ -97,10 +102,14 @@ class Supervisor:
             begun = loop.time()
             try:
                 return await self._serve_once()
-            except (ConfigError, MissingExtraError):
-                await self._dispatcher.leaving.abort(self._intake)
+            except (ConfigError, MissingExtraError) as error:
+                await self._end_with(error)
                 raise
             except Exception as error:
+                if self._begins_anew:
+                    failure = _generator_failed(self._source.name, error)
+                    await self._end_with(failure)
+                    raise failure from error
                 self._report(error)
             finally:
                 self.connected = False
@@ -110,13 +119,19 @@ class Supervisor:
                 return await self._finish()
             self.reopened += 1
 
+    async def _end_with(self, error: ConnectorError) -> None:
+        """It can't go on: deliver what can't come again, and leave the rest to its broker."""
+        self._failed(error)
+        if self._intake.traits.guarantee is Guarantee.AT_MOST_ONCE:
+            await self._finish()
+        else:
+            await self._dispatcher.leaving.abort(self._intake)
+
     def _report(self, error: Exception) -> None:
         name = self._source.name
-        unexpected = not isinstance(error, ConnectorError | OSError)
         _log.warning(
-            "source %s failed and is opened again: %s", name,
-            f"{type(error).__name__}: {error}" if unexpected else error,
-            exc_info=unexpected, extra={"source": name},
+            "source %s failed and is opened again: %s", name, _said(error),
+            exc_info=_is_unexpected(error), extra={"source": name},
         )  # fmt: skip
 
     async def _stops_within(self, seconds: float) -> bool:
@@ -308,6 +323,22 @@ class Supervisor:
                 "source %s: could not extend the deadlines of %d events: %s",
                 self._source.name, len(errors), errors[0], extra={"source": self._source.name},
             )  # fmt: skip
+
+
+def _is_unexpected(error: Exception) -> bool:
+    return not isinstance(error, ConnectorError | OSError)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if _is_unexpected(error) else str(error)
+
+
+def _generator_failed(name: str, error: Exception) -> GeneratorFailedError:
+    said = " ".join(_said(error).split())
+    return GeneratorFailedError(
+        f"source {name} failed, and a function that yields events can't be asked for the rest: "
+        f"{said}; catch the error there, or write a class with open(), which is opened again"
+    )
 
 
 async def _extend(delivery: Delivery) -> None:
