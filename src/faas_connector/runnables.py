@@ -90,25 +90,6 @@ def served(runnables: Sequence[Runnable], config: ControllerConfig) -> list[Serv
     return found
 
 
-def check_event(event: object, source: str) -> None:
-    """Refuse what can't be sent, where types were not heeded.
-
-    Raises:
-        ConfigError: what it is, and what to give.
-    """
-    if not isinstance(event, Event):
-        raise ConfigError(
-            f"source {source} gave {event!r:.80}, which is no Event; for example "
-            'Event("payment.received", b"{}")'
-        )
-    data: object = event.data
-    if not isinstance(data, bytes):
-        raise ConfigError(
-            f"source {source} gave an event whose data is {type(data).__name__}; give bytes, for "
-            "example text.encode()"
-        )
-
-
 def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served:
     scope = runnable if isinstance(runnable, Scoped) else Scoped(runnable)
     source: object = scope.source

@@ -12,13 +12,13 @@ from typing import Any
 
 from faas_connector.dispatcher import Dispatcher
 from faas_connector.errors import ConfigError, ConnectorError, MissingExtraError, SourceError
-from faas_connector.event import Event
+from faas_connector.given import check_delivery, is_plain
 from faas_connector.intake import Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.leaving import with_those_ahead
 from faas_connector.pursuit import Pursuit
 from faas_connector.retry import Backoff, RetryPolicy
-from faas_connector.runnables import GeneratorFailedError, Served, check_event
+from faas_connector.runnables import GeneratorFailedError, Served
 from faas_connector.session import Drops, Lacks, LiveSession
 from faas_connector.source import Delivery, Guarantee, Pausing
 from faas_connector.topic_map import TopicMap
@@ -206,9 +206,8 @@ class Supervisor:
     async def _read(self, session: LiveSession, deliveries: AsyncIterator[Delivery]) -> None:
         intake, dispatcher, stopping = self._intake, self._dispatcher, self._stopping
         async for delivery in deliveries:
-            event = delivery.event
-            if type(event) is not Event or type(event.data) is not bytes:
-                check_event(event, intake.name)
+            if not is_plain(delivery):
+                check_delivery(delivery, intake.name)
             if stopping.is_set():
                 # At once: a source that has something at hand would not let anyone else tell it.
                 session.stopping.set()

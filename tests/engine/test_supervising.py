@@ -154,3 +154,20 @@ def test_a_generator_that_ends_ends_its_source_only():
         assert world.settled == [True]
 
     run(main())
+
+
+@pytest.mark.parametrize("guarantee", Guarantee)
+def test_an_event_that_no_call_can_be_made_of_ends_the_run_at_once(guarantee):
+    async def main() -> None:
+        source = MemorySource(traits=SourceTraits(guarantee=guarantee))
+        world = World([function("a")], [source], always(Answer(after=3.0)))
+        world.publish(source, b"1")
+        source.publish(Event("t", b"2", time=12.0))
+        with pytest.raises(ConfigError, match="source memory gave an event whose time is float"):
+            async with asyncio.timeout(5.0):
+                await world._engine().run()
+        is_gone = guarantee is Guarantee.AT_MOST_ONCE
+        assert len(world.gateway.successes()) == is_gone  # what comes again need not be waited for
+        assert source.violations == []
+
+    run(main())
