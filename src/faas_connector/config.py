@@ -216,17 +216,10 @@ class ControllerConfig:
     def _check_namespaces(self) -> None:
         if self.namespaces is None:
             return
-        given: object = self.namespaces
-        names: tuple[object, ...] = (given,)
-        if isinstance(given, Iterable) and not isinstance(given, str):
-            names = tuple(cast("Iterable[object]", given))
-        found = [name.strip() for name in names if isinstance(name, str)]
-        if not found or len(found) < len(names) or not all(map(_NAMESPACE.fullmatch, found)):
-            raise ConfigError(
-                f"namespaces must be None, a name or a list of names, got {given!r}; "
-                "for example 'openfaas-fn' or ['staging', 'team-*']"
-            )
-        object.__setattr__(self, "namespaces", tuple(dict.fromkeys(found)))
+        found = namespace_names(self.namespaces)
+        if not found:
+            raise _no_namespaces(self.namespaces)
+        object.__setattr__(self, "namespaces", found)
 
     def __repr__(self) -> str:
         shown = (f"{each.name}={mask_url(getattr(self, each.name))!r}" for each in fields(self))
@@ -243,6 +236,29 @@ class ControllerConfig:
         if self.namespaces is None:
             return ()
         return (self.namespaces,) if isinstance(self.namespaces, str) else tuple(self.namespaces)
+
+
+def namespace_names(given: object) -> tuple[str, ...]:
+    """One namespace or several, as a tuple, each once.
+
+    Raises:
+        ConfigError: they are no names.
+    """
+    names: tuple[object, ...] = (given,)
+    refusal = _no_namespaces(given)
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        names = tuple(cast("Iterable[object]", given))
+    found = [name.strip() for name in names if isinstance(name, str)]
+    if len(found) < len(names) or not all(map(_NAMESPACE.fullmatch, found)):
+        raise refusal
+    return tuple(dict.fromkeys(found))
+
+
+def _no_namespaces(given: object) -> ConfigError:
+    return ConfigError(
+        f"namespaces must be None, a name or a list of names, got {given!r}; "
+        "for example 'openfaas-fn' or ['staging', 'team-*']"
+    )
 
 
 def _instance(name: str, value: object, wanted: type, example: str) -> None:

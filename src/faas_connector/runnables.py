@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from faas_connector.config import ControllerConfig
+from faas_connector.config import ControllerConfig, namespace_names
 from faas_connector.errors import ConfigError, SourceError
 from faas_connector.event import Event
 from faas_connector.intake import Intake
@@ -29,10 +29,14 @@ class Scoped(msgspec.Struct, frozen=True):
 
     source: Source | EventMaker
     """Where the events come from."""
-    namespaces: tuple[str, ...] = ()
-    """Exact, or patterns with `*`; empty for all."""
+    namespaces: str | Sequence[str] | None = None
+    """None or none for all; else one or several, exact or with `*`. Read back as a tuple."""
     cloudevents: bool = False
     """Whether calls carry CloudEvents' header fields (binary mode): `ce-id`, `ce-type`…"""
+
+    def __post_init__(self) -> None:
+        names = () if self.namespaces is None else namespace_names(self.namespaces)
+        msgspec.structs.force_setattr(self, "namespaces", names)
 
 
 Runnable = Source | EventMaker | Scoped
@@ -116,7 +120,7 @@ def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served
         made.name,
         made.traits,
         config.limits,
-        namespaces=scope.namespaces,
+        namespaces=scope.namespaces or (),
         cloudevents=scope.cloudevents,
         connector="" if config.connector else made.traits.connector,
     )

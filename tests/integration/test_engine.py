@@ -438,6 +438,25 @@ async def test_a_source_that_fails_is_opened_again_and_disturbs_nobody():
     assert len(flaky.acked) == len(steady.acked) == 5
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (None, ()),
+        ((), ()),
+        ("team-a", ("team-a",)),
+        (["team-a", "shared-*", "team-a"], ("team-a", "shared-*")),
+    ],
+)
+def test_namespaces_of_a_source_are_one_or_several(given, names):
+    assert Scoped(MemorySource(), given).namespaces == names
+
+
+@pytest.mark.parametrize("given", [5, ["team-a", 5], "team/a", [""]])
+def test_what_is_no_namespace_is_refused(given):
+    with pytest.raises(ConfigError, match="namespaces must be None, a name or a list of names"):
+        Scoped(MemorySource(), given)
+
+
 class TestRefusals:
     async def refusal(self, *sources, store=None, **settings):
         async with LocalGateway(functions=[function("one")]) as gateway:
