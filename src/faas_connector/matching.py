@@ -8,6 +8,7 @@ makes 100,000 patterns as fast as ten.
 from __future__ import annotations
 
 import fnmatch
+import inspect
 import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from math import inf
@@ -69,11 +70,31 @@ class TopicMatcher:
         if isinstance(value, str) and value in _BUILT_IN:
             return _BUILT_IN[value]
         if not isinstance(value, str) and callable(value):
+            _check_callable(value)
             return _CallableMatcher(value)
         raise ConfigError(
             f"topic_matcher must be one of {', '.join(_BUILT_IN)} or a callable "
             f"(topic, pattern) -> bool, got {value!r}; for example TopicMatcher.MQTT"
         )
+
+
+def _check_callable(matches: Callable[..., object]) -> None:
+    """Refuse what would match everything, or fail for each event."""
+    called = getattr(matches, "__call__", None)  # noqa: B004  # the method of an object
+    if inspect.iscoroutinefunction(matches) or inspect.iscoroutinefunction(called):
+        raise ConfigError(
+            f"topic_matcher must answer at once, got the coroutine function {matches!r}, whose "
+            "result would count as a match; write def (topic, pattern) -> bool"
+        )
+    try:
+        inspect.signature(matches).bind("topic", "pattern")
+    except TypeError as error:
+        raise ConfigError(
+            f"topic_matcher must take (topic, pattern), got {matches!r}: {error}; "
+            "for example lambda topic, pattern: topic.startswith(pattern)"
+        ) from None
+    except ValueError:  # some builtins tell nothing of what they take
+        return
 
 
 class _Scan:

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import math
+import operator
 import ssl
 from dataclasses import FrozenInstanceError
 
@@ -275,6 +276,31 @@ class TestMatcher:
     def test_by_name_or_value(self, value):
         config = ControllerConfig(topic_matcher=value)
         assert config.matcher is config.topic_matcher is TopicMatcher.MQTT
+
+    def test_by_callable_of_any_kind(self):
+        class Prefix:
+            def __call__(self, topic, pattern):
+                return topic.startswith(pattern)
+
+        for callable_ in (Prefix(), str.startswith, operator.eq, lambda *both: True, max):
+            assert ControllerConfig(topic_matcher=callable_).matcher("a", "a")
+
+    def test_what_answers_later_is_refused(self):
+        async def matches(topic, pattern):
+            return False
+
+        class Matches:
+            async def __call__(self, topic, pattern):
+                return False
+
+        for later in (matches, Matches()):
+            with pytest.raises(ConfigError, match="must answer at once, got the coroutine functi"):
+                ControllerConfig(topic_matcher=later)
+
+    @pytest.mark.parametrize("wrong", [lambda topic: True, lambda a, b, c: True, lambda: True])
+    def test_what_takes_no_two_arguments_is_refused(self, wrong):
+        with pytest.raises(ConfigError, match=r"must take \(topic, pattern\), got .* argument"):
+            ControllerConfig(topic_matcher=wrong)
 
     def test_by_callable(self):
         matcher = ControllerConfig(topic_matcher=lambda topic, pattern: topic > pattern).matcher
