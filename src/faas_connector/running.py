@@ -18,8 +18,8 @@ from faas_connector.store import Store
 
 _log = logging.getLogger("faas_connector.run")
 
-DEFAULT_STATE: Final = Path()
-"""The user's own state folder."""
+# Asked for by identity: any text or path is a folder that somebody may mean.
+_OWN_STATE: Final = Path("(the user's own)")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -27,7 +27,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def run(
     *sources: Runnable,
     config: ControllerConfig | None = None,
-    state: Path | str | None = DEFAULT_STATE,
+    state: Path | str | None = _OWN_STATE,
     state_wait: float = 60.0,
 ) -> None:
     """Deliver what the sources read, until each has ended or SIGTERM or Ctrl-C comes.
@@ -83,7 +83,7 @@ async def _store(state: Path | str | None, wait: float) -> AsyncGenerator[Store 
         return
     from faas_connector.stores.sqlite import SqliteStore  # noqa: PLC0415  # only where it is used
 
-    folder = None if state == DEFAULT_STATE else Path(state)
+    folder = None if state is _OWN_STATE else Path(state)
     async with SqliteStore(folder, lock_wait=wait) as store:
         _log.info("state folder: %s", store.folder)
         yield store
