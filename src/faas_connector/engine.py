@@ -38,6 +38,9 @@ _log = logging.getLogger("faas_connector.run")
 _PROBE_TIMEOUT = 5.0
 # Seconds before what drives the store goes on after a mistake of ours.
 _AFTER_MISTAKE = 5.0
+_WAYS_TO_A_STORE = (
+    "state: {folder: DIR}, --state DIR, run(..., state=DIR), or controller.run(..., store=STORE)"
+)
 _STORED = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
 
 
@@ -284,8 +287,7 @@ def check_policies(found: Sequence[Served], config: ControllerConfig, store: Sto
     if config.unmatched is not Unmatched.ACK:
         raise NoStoreError(
             f"unmatched is {config.unmatched.value!r}, and there is no store to keep events in; "
-            "give a store (state: {folder: DIR}, --state DIR, or run(..., state=DIR)), or leave "
-            "unmatched at ack",
+            f"give a store ({_WAYS_TO_A_STORE}), or leave unmatched at ack",
             policy="unmatched",
             values="ack",
         )
@@ -294,13 +296,13 @@ def check_policies(found: Sequence[Served], config: ControllerConfig, store: Sto
         if traits.journal:
             raise NoStoreError(
                 f"source {name!r} is durable, and there is no store to journal its events in; "
-                "give a store: state: {folder: DIR}, --state DIR, or run(..., state=DIR)"
+                f"give a store: {_WAYS_TO_A_STORE}"
             )
         if traits.guarantee is Guarantee.AT_LEAST_ONCE and config.on_failure is OnFailure.KEEP:
             raise NoStoreError(
                 f"source {name!r} delivers at least once, and there is no store to keep in what "
-                "fails for good; give a store (state: {folder: DIR}, --state DIR, or run(..., "
-                "state=DIR)), or let on_failure be drop or stop",
+                f"fails for good; give a store ({_WAYS_TO_A_STORE}), or let on_failure be drop or "
+                "stop",
                 policy="on_failure",
                 values="drop or stop",
             )

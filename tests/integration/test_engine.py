@@ -468,7 +468,7 @@ class TestRefusals:
     async def test_at_least_once_needs_a_store(self):
         refusal = await self.refusal(MemorySource())
         assert "there is no store to keep" in refusal
-        assert "run(..., state=DIR)), or let on_failure be drop or stop" in refusal
+        assert "controller.run(..., store=STORE)), or let on_failure be drop or stop" in refusal
 
     async def test_a_journal_needs_a_store(self):
         traits = SourceTraits(guarantee=Guarantee.AT_MOST_ONCE, journal=True)
