@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
@@ -26,7 +27,8 @@ class Controller:
     """Calls every function that asked for an event's topic, and blocks until they have answered.
 
     The same as `faas_connector.Controller`, for any number of threads at a time. Inside `with`,
-    one thread of its own does the work; it ends with the `with`.
+    one thread of its own does the work; it ends with the `with`. A process that is forked meanwhile
+    has no such thread, and needs a controller of its own.
 
     Example:
         ```python
@@ -56,6 +58,7 @@ class Controller:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._serving: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
+        self._process = os.getpid()
 
     def __enter__(self) -> Self:
         """Start the thread, and build the first map.
@@ -63,8 +66,10 @@ class Controller:
         Raises:
             GatewayError: there was none within `startup_timeout`; the message says why.
         """
+        self._refuse_other_process()
         if self._thread is not None:
             raise ConnectorError("this controller is entered already; make one for each `with`")
+        self._process = os.getpid()
         entered: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(entered,), name="faas-connector controller", daemon=True
@@ -83,7 +88,12 @@ class Controller:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give subscribers what is queued (`timeouts.subscribers`), and end the thread."""
+        """Give subscribers what is queued (`timeouts.subscribers`), and end the thread.
+
+        In a process that was forked inside it does nothing: the thread is not there.
+        """
+        if self._process != os.getpid():
+            return
         self._refuse_own_thread()
         self._end(at_once=False)
 
@@ -122,7 +132,16 @@ class Controller:
                 "faas_connector.Controller, or give a subscriber that is no coroutine function"
             )
 
+    def _refuse_other_process(self) -> None:
+        if self._thread is not None and self._process != os.getpid():
+            raise ConnectorError(
+                "this controller was entered before the process was forked, and its thread stayed "
+                "behind; make and enter one in each process, for example in gunicorn's "
+                "post_worker_init"
+            )
+
     def _call(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        self._refuse_other_process()
         self._refuse_own_thread()
         loop = self._loop
         if loop is None:
@@ -243,19 +262,23 @@ class Controller:
     @property
     def topics(self) -> tuple[str, ...]:
         """Every topic or pattern that functions ask for now, sorted."""
+        self._refuse_other_process()
         return self._async.topics
 
     @property
     def topic_map(self) -> TopicMap:
         """The map as it is now."""
+        self._refuse_other_process()
         return self._async.topic_map
 
     @property
     def failing(self) -> Mapping[str, GatewayError]:
         """What the last refresh could not fetch: namespace (empty for all) -> why."""
+        self._refuse_other_process()
         return self._async.failing
 
     @property
     def counts(self) -> ControllerCounts:
         """What has been counted so far."""
+        self._refuse_other_process()
         return self._async.counts

@@ -166,3 +166,34 @@ with Controller(ControllerConfig(gateway_url={gateway.url!r})) as controller:
     )
     assert "KeyboardInterrupt" in ended.stderr
     assert ended.returncode != 0
+
+
+def test_a_forked_process_is_told_to_make_one_of_its_own(gateway):
+    program = f"""
+import os, signal
+from faas_connector import ConnectorError, ControllerConfig
+from faas_connector.sync import Controller
+config = ControllerConfig(gateway_url={gateway.url!r})
+with Controller(config) as controller:
+    if os.fork() == 0:
+        signal.alarm(30)
+        for use in (
+            lambda: controller.invoke("orders", b"child"), controller.refresh,
+            lambda: controller.subscribe(print), lambda: controller.topics, controller.__enter__,
+        ):
+            try:
+                use()
+            except ConnectorError as error:
+                print("refused" if "forked" in str(error) else error, flush=True)
+        with Controller(config) as own:
+            print("own", own.invoke("orders", b"child")[0].ok, flush=True)
+    else:
+        _, status = os.wait()
+        print("child", status, flush=True)
+        print("parent", controller.invoke("orders", b"parent")[0].ok, flush=True)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == ["refused"] * 5 + ["own True", "child 0", "parent True"]
