@@ -35,7 +35,7 @@ class Controller:
     """Calls every function that asked for an event's topic.
 
     Entering it builds the first topic map, and keeps that fresh until it is left. Nothing that it
-    started outlives it.
+    started outlives it; a run is drained before.
 
     Example:
         ```python
@@ -51,6 +51,7 @@ class Controller:
         self._subscriptions = Subscriptions(self.config.limits)
         self._live: _Live | None = None
         self._engine: Engine | None = None
+        self._run_over = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Build the first map.
@@ -86,8 +87,32 @@ class Controller:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give subscribers what is queued, for at most `timeouts.subscribers`, and close all."""
+        """Give subscribers what is queued, for at most `timeouts.subscribers`, and close all.
+
+        A run in another task is drained before, as by `stop`. Where an exception or a cancellation
+        leaves the block, that run hands back what is in hand at once, and raises a ConnectorError.
+        """
         live = self._running()
+        try:
+            await self._end_run(at_once=error is not None)
+        finally:
+            await self._close(live)
+
+    async def _end_run(self, *, at_once: bool) -> None:
+        engine, over = self._engine, self._run_over
+        if engine is None:
+            return
+        try:
+            if at_once:
+                engine.abandon()
+            else:
+                engine.stop()
+            await over.wait()
+        except asyncio.CancelledError:
+            engine.abandon()
+            raise
+
+    async def _close(self, live: _Live) -> None:
         live.refreshing.cancel()
         try:
             await self._subscriptions.aclose(self.config.timeouts.subscribers)
@@ -226,18 +251,19 @@ class Controller:
         Raises:
             ConfigError: a source, or the policies without a store, can't work.
             SourceError: an async generator function failed; what it gave before is delivered.
-            ConnectorError: the controller is not entered or runs already, or a function failed an
-                event for good and `on_failure` is stop.
+            ConnectorError: the controller is not entered or runs already; it was left by an
+                exception; or a function failed an event for good and `on_failure` is stop.
         """
         live = self._running()
         if self._engine is not None:
             raise ConnectorError("this controller runs already; give all sources to one run")
         engine = Engine(sources, self.config, live.client, live.builder, live.invoker, store)
-        self._engine = engine
+        self._engine, self._run_over = engine, asyncio.Event()
         try:
             return await engine.run()
         finally:
             self._engine = None
+            self._run_over.set()
 
     def stop(self) -> bool:
         """End the run: read nothing more, settle what is in hand within `timeouts.drain`.

@@ -111,6 +111,15 @@ class Engine:
         seconds = timeouts.call if timeouts.drain is None else timeouts.drain
         asyncio.get_running_loop().call_later(seconds, self._drain_over.set)
 
+    def abandon(self) -> None:
+        """Read nothing more, hand back what is in hand, and raise: nobody can be called soon."""
+        self._fatal = self._fatal or ConnectorError(
+            "the controller was left by an exception during this run, which ended with it; what "
+            "was in hand is handed back"
+        )
+        self._drain_over.set()
+        self.stop()
+
     @property
     def phase(self) -> Phase:
         """How far it is."""

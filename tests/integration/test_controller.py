@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from contextlib import asynccontextmanager
 
 import pytest
 import trustme
@@ -13,6 +14,7 @@ from faas_connector import (
     ConnectorError,
     Controller,
     ControllerConfig,
+    Event,
     GatewayError,
     Invocation,
     Limits,
@@ -28,6 +30,8 @@ from faas_connector.errors import (
 )
 from faas_connector.local.definition import LocalFunction
 from faas_connector.local.gateway import LocalGateway
+from faas_connector.stores.memory import MemoryStore
+from faas_connector.testing import MemorySource
 
 
 def function(name, topic=None, **more):
@@ -469,6 +473,60 @@ async def test_leaving_fails_what_is_still_in_flight():
         (response,) = await calling
         assert response.status is None
         assert "closed" in str(response.error)
+
+
+@asynccontextmanager
+async def leaving_a_run(timeout, delay):
+    """A run in a task, whose one event is being delivered when the block begins."""
+    source = MemorySource()
+    source.publish(Event("orders", b"1"))
+    async with LocalGateway(functions=[function("slow", "orders", faults=(delay,))]) as gateway:
+        settings = config(gateway, timeouts=Timeouts(drain=timeout))
+        controller = await Controller(settings).__aenter__()
+        run = asyncio.create_task(controller.run(source, store=MemoryStore()))
+        await gateway.wait_received(1)
+        yield controller, run, source
+    assert source.violations == []
+
+
+async def test_leaving_drains_a_run():
+    async with leaving_a_run(60.0, "delay=300ms") as (controller, run, source):
+        async with asyncio.timeout(30):
+            await controller.__aexit__(None, None, None)
+        assert run.done()
+        assert await run
+        assert len(source.acked) == 1
+
+
+async def test_leaving_waits_for_a_run_no_longer_than_a_drain_takes():
+    async with leaving_a_run(0.2, "delay=60s") as (controller, run, source):
+        async with asyncio.timeout(30):
+            await controller.__aexit__(None, None, None)
+        assert not await run
+        assert len(source.nacked) == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("a mistake"), asyncio.CancelledError()])
+async def test_an_exception_that_leaves_the_controller_ends_a_run_at_once(error):
+    async with leaving_a_run(60.0, "delay=60s") as (controller, run, source):
+        async with asyncio.timeout(30):
+            await controller.__aexit__(type(error), error, None)
+        with pytest.raises(ConnectorError, match="the controller was left by an exception during"):
+            await run
+        assert len(source.nacked) == 1
+
+
+async def test_who_is_cancelled_while_a_run_drains_leaves_at_once():
+    async with leaving_a_run(60.0, "delay=60s") as (controller, run, source):
+        leaving = asyncio.create_task(controller.__aexit__(None, None, None))
+        await asyncio.sleep(0.1)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        async with asyncio.timeout(30):
+            with pytest.raises(ConnectorError, match="the controller was left"):
+                await run
+        assert source.kept == 1
 
 
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
