@@ -91,7 +91,10 @@ def test_a_broken_source_of_another_package_hides_no_other(monkeypatch, capsys, 
         "class": EntryPoint("class", f"{__name__}:Foreign", GROUP),
         "gone": EntryPoint("gone", "no_such_module_at_all:Source", GROUP),
         "extra": EntryPoint("extra", "needs_an_extra:Source", GROUP),
+        "broken": EntryPoint("broken", "breaks_at_import:Source", GROUP),
     }
+    (tmp_path / "breaks_at_import.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
     needy = types.ModuleType("needs_an_extra")
 
     def load(name):
@@ -113,10 +116,17 @@ def test_a_broken_source_of_another_package_hides_no_other(monkeypatch, capsys, 
     assert "yes" in lines["timer"]
     assert "it is no class of settings" in lines["class"]
     assert "no_such_module_at_all" in lines["gone"]
+    assert "the source 'broken' can't be imported from breaks_at_import:Source" in lines["broken"]
+    assert "(ZeroDivisionError: division by zero); mend that package, or rem" in lines["broken"]
     assert "pip install 'x[y]'" in lines["extra"]
     path = tmp_path / "connector.yaml"
     path.write_text("version: 1\nsources: [{extra: }]\n")
     for arguments in (["extra"], ["-f", str(path)]):
         assert run(["run", *arguments]) == 2
         assert "install it with: pip install 'x[y]'" in capsys.readouterr().err
+    for arguments in (["broken"], ["-f", str(path)]):
+        path.write_text("version: 1\nsources: [{broken: }]\n")
+        assert run(["run", *arguments]) == 2
+        assert "the source 'broken' can't be imported" in capsys.readouterr().err
+    assert run(["run", "timer", "--help"]) == 0
     assert set(known) < set(connector_schema()["properties"]["sources"]["items"]["properties"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
-
 import click
 
 from faas_connector.cli.command import Command
@@ -27,7 +25,7 @@ Example:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(*, as_json: bool) -> None:
     """List the sources."""
-    found = {kind: _state(kind, entry) for kind, entry in source_kinds().items()}
+    found = {kind: _state(kind) for kind in source_kinds()}
     if as_json:
         say_json([
             {"name": kind, "installed": not missing, "summary": text, "install": missing}
@@ -40,11 +38,9 @@ def command(*, as_json: bool) -> None:
     say(table(rows))
 
 
-def _state(kind: str, entry: EntryPoint) -> tuple[str, str]:
+def _state(kind: str) -> tuple[str, str]:
     """What it is, and what is to be done before it can be used."""
     try:
         return summary(load_source(kind)), ""
     except (MissingExtraError, ConfigError) as error:
         return "", str(error)
-    except (ImportError, AttributeError) as error:  # another package's mistake hides no source
-        return "", f"{entry.value} can't be imported: {error}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faas_connector.errors import ConfigError
+from faas_connector.errors import ConfigError, MissingExtraError
 from faas_connector.settings.connector import connector_options
 from faas_connector.settings.definition import schema_of
 from faas_connector.settings.describing import summary
@@ -59,7 +59,7 @@ def _source() -> Schema:
 def _of_kind(kind: str) -> Schema:
     try:
         source = load_source(kind)
-    except (ImportError, AttributeError, ConfigError) as error:
+    except (MissingExtraError, ConfigError) as error:
         return {**_ANY, "description": str(error)}
     found = schema_of(source_options(kind, source))
     needs = {} if "required" in found else {"type": ["object", "null"]}

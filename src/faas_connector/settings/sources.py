@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from faas_connector.errors import ConfigError
+from faas_connector.errors import ConfigError, MissingExtraError
 from faas_connector.options import nearest, option, settings
 from faas_connector.settings.connector import connector_options
 from faas_connector.settings.definition import Option, options_of
@@ -52,19 +52,33 @@ def load_source(kind: str) -> Any:
     """The class of settings of one kind of source.
 
     Raises:
-        ConfigError: there is no such kind, or it is no class of settings.
+        ConfigError: there is no such kind, it can't be imported, or it is no class of settings.
         MissingExtraError: its library isn't installed; the message holds the pip line.
     """
     kinds = source_kinds()
     if kind not in kinds:
         raise ConfigError(f"there is no source {kind!r}; {nearest(kind, kinds)}")
-    found = kinds[kind].load()
+    found = _imported(kinds[kind])
     if not is_settings(found):
         raise ConfigError(
             f"the source {kind!r} ({kinds[kind].value}) can't be set up: it is no class of "
             "settings; decorate it with faas_connector.options.settings"
         )
     return found
+
+
+def _imported(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except MissingExtraError:
+        raise
+    except Exception as error:  # whatever the code of another package does
+        package = f" of the package {entry.dist.name}" if entry.dist else ""
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(
+            f"the source {entry.name!r}{package} can't be imported from {entry.value} ({said}); "
+            "mend that package, or remove it"
+        ) from error
 
 
 def source_options(kind: str, source: type) -> tuple[Option, ...]:
