@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from datetime import datetime
 from types import UnionType
@@ -74,6 +75,49 @@ def check_delivery(delivery: object, source: str) -> None:
     for name in cast("Mapping[object, object]", event.headers):
         if not isinstance(name, str):
             _refuse(source, f"headers have the name {name!r:.80}", "text")
+
+
+def check_iterable(deliveries: object, source: str, where: str, instead: str) -> None:
+    """Refuse what can't be read.
+
+    Args:
+        deliveries: what is to be read.
+        source: its name.
+        where: it came from.
+        instead: what that should be.
+
+    Raises:
+        ConfigError: it is no async iterator.
+    """
+    if not hasattr(deliveries, "__aiter__"):
+        _close(deliveries)
+        raise ConfigError(
+            f"source {source} can't be read: {where} gave {_shown(deliveries)}, which is no async "
+            f"iterator; make it {instead}"
+        )
+
+
+def check_context(opening: object, source: str) -> None:
+    """Refuse what can't be entered.
+
+    Raises:
+        ConfigError: it is no async context manager.
+    """
+    if not hasattr(opening, "__aenter__"):
+        _close(opening)
+        raise ConfigError(
+            f"source {source} can't be opened: open() gave {_shown(opening)}, which is no async "
+            "context manager; decorate it with contextlib.asynccontextmanager"
+        )
+
+
+def _shown(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _close(value: object) -> None:
+    if inspect.iscoroutine(value):
+        value.close()  # else Python warns that it was never awaited
 
 
 def _refuse(source: str, what: str, give: str) -> NoReturn:

@@ -11,6 +11,7 @@ import msgspec
 from faas_connector.config import ControllerConfig, namespace_names
 from faas_connector.errors import ConfigError, SourceError
 from faas_connector.event import Event
+from faas_connector.given import check_iterable
 from faas_connector.intake import Intake
 from faas_connector.source import Delivery, Guarantee, Source, SourceTraits
 
@@ -41,6 +42,8 @@ class Scoped(msgspec.Struct, frozen=True):
 
 Runnable = Source | EventMaker | Scoped
 
+_GENERATOR = 'an async generator function, with yield Event("payment.received", b"{}")'
+
 
 class GeneratorFailedError(SourceError):
     """A function that yields events has failed, and nobody can ask it for the rest."""
@@ -58,6 +61,7 @@ class _Generated:
     @asynccontextmanager
     async def open(self, _session: object, /) -> AsyncGenerator[AsyncIterator[Delivery]]:
         events = self._make()
+        check_iterable(events, self.name, f"{self.name}()", _GENERATOR)
         try:
             yield (Delivery(event) async for event in events)
         finally:
@@ -109,12 +113,15 @@ def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served
                 f"source {number} must have open(), or be an async generator function, "
                 f"got {source!r}; for example TimerSource()"
             )
+        _check_maker(source, number)
         source = _Generated(source, getattr(source, "__name__", f"source-{number}"))
     elif isinstance(source, type):
         raise ConfigError(
             f"source {number} is the class {source.__name__}, not a source; "
             f"for example {source.__name__}()"
         )
+    else:
+        _check_source(source, number)
     made: Source = source  # type: ignore[assignment]
     intake = Intake(
         made.name,
@@ -125,3 +132,35 @@ def _served(runnable: Runnable, config: ControllerConfig, number: int) -> Served
         connector="" if config.connector else made.traits.connector,
     )
     return Served(made, intake)
+
+
+def _check_maker(source: object, number: int) -> None:
+    name = getattr(source, "__name__", repr(source))
+    if inspect.isgeneratorfunction(source):
+        raise ConfigError(
+            f"source {number}, {name}, is a generator function that is not async; "
+            f"write async def {name}()"
+        )
+    if inspect.iscoroutinefunction(source):
+        raise ConfigError(
+            f"source {number}, {name}, is a coroutine function, which yields nothing; "
+            f"make it {_GENERATOR}"
+        )
+
+
+def _check_source(source: object, number: int) -> None:
+    what = f"source {number}, {type(source).__name__},"
+    name: object = getattr(source, "name", None)
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f'{what} has no name that is text; for example name = "orders"')
+    if not isinstance(getattr(source, "traits", None), SourceTraits):
+        raise ConfigError(
+            f"{what} has no traits; "
+            "for example traits = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)"
+        )
+    opens: object = getattr(source, "open", None)
+    if inspect.isasyncgenfunction(opens) or inspect.iscoroutinefunction(opens):
+        raise ConfigError(
+            f"{what} has an open() that opens nothing; decorate it with "
+            "contextlib.asynccontextmanager, and yield the deliveries there once"
+        )

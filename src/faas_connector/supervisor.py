@@ -12,7 +12,7 @@ from typing import Any
 
 from faas_connector.dispatcher import Dispatcher
 from faas_connector.errors import ConfigError, ConnectorError, MissingExtraError, SourceError
-from faas_connector.given import check_delivery, is_plain
+from faas_connector.given import check_context, check_delivery, check_iterable, is_plain
 from faas_connector.intake import Tracked
 from faas_connector.keeper import Keeper
 from faas_connector.leaving import with_those_ahead
@@ -199,7 +199,13 @@ class Supervisor:
 
             giving_up = asyncio.create_task(give_up(), name=f"stop opening {self._source.name}")
             try:
-                return await stack.enter_async_context(self._source.open(session))
+                opened = self._source.open(session)
+                check_context(opened, self._source.name)
+                deliveries = await stack.enter_async_context(opened)
+                check_iterable(
+                    deliveries, self._source.name, "what open() opens", "an async generator"
+                )
+                return deliveries
             finally:
                 await _ended(giving_up)
 

@@ -457,6 +457,39 @@ def test_what_is_no_namespace_is_refused(given):
         Scoped(MemorySource(), given)
 
 
+def _plain_generator():
+    yield Event("orders", b"1")
+
+
+async def _coroutine_function(_session=None):
+    return [Event("orders", b"1")]
+
+
+def _returns_a_coroutine():
+    return _coroutine_function()
+
+
+async def _events():
+    yield Event("orders", b"1")
+
+
+async def _no_events():
+    return
+    yield
+
+
+async def _opens_nothing(_session):
+    yield Delivery(Event("orders", b"1"))
+
+
+def _opening(deliveries):
+    @asynccontextmanager
+    async def open_(_session):
+        yield deliveries
+
+    return open_
+
+
 class TestRefusals:
     async def refusal(self, *sources, store=None, **settings):
         async with LocalGateway(functions=[function("one")]) as gateway:
@@ -522,6 +555,66 @@ class TestRefusals:
 
     async def test_a_class_is_no_source(self):
         assert "is the class MemorySource" in await self.refusal(MemorySource, store=MemoryStore())
+
+    @pytest.mark.parametrize(
+        ("make", "said"),
+        [
+            (
+                _plain_generator,
+                "_plain_generator, is a generator function that is not async; write",
+            ),
+            (
+                _coroutine_function,
+                "_coroutine_function, is a coroutine function, which yields noth",
+            ),
+            (
+                _returns_a_coroutine,
+                "_returns_a_coroutine() gave a coroutine, which is no async iterat",
+            ),
+            (
+                lambda: None,
+                "source <lambda> can't be read: <lambda>() gave None, which is no async",
+            ),
+            (lambda: [Event("orders", b"1")], "<lambda>() gave a list, which is no async iterator"),
+        ],
+    )
+    async def test_a_function_that_yields_no_events(self, make, said):
+        assert said in await self.refusal(make)
+
+    @pytest.mark.parametrize(
+        ("parts", "said"),
+        [
+            ({"name": None}, "source 1, Shaped, has no name that is text; for example name ="),
+            ({"name": ""}, "source 1, Shaped, has no name that is text"),
+            (
+                {"traits": None},
+                "source 1, Shaped, has no traits; for example traits = SourceTraits",
+            ),
+            ({"traits": Guarantee.AT_MOST_ONCE}, "source 1, Shaped, has no traits"),
+            (
+                {"open": _opens_nothing},
+                "Shaped, has an open() that opens nothing; decorate it with",
+            ),
+            ({"open": _coroutine_function}, "Shaped, has an open() that opens nothing; decorate"),
+            ({"open": lambda _: None}, "source shaped can't be opened: open() gave None, which is"),
+            ({"open": _opening(None)}, "what open() opens gave None, which is no async iterator"),
+            (
+                {"open": _opening(_plain_generator())},
+                "gave a generator, which is no async iterator",
+            ),
+            (
+                {"open": _opening(_events())},
+                "source shaped gave an Event; wrap it: Delivery(event)",
+            ),
+        ],
+    )
+    async def test_a_source_of_a_wrong_shape(self, parts, said):
+        traits = SourceTraits(guarantee=Guarantee.AT_MOST_ONCE)
+        shape = {"name": "shaped", "traits": traits, "open": _opening(_no_events()), **parts}
+        made = type("Shaped", (), {})()
+        for name, value in shape.items():
+            setattr(made, name, value)
+        assert said in await self.refusal(made)
 
     async def test_a_generator_that_was_called_is_no_source(self):
         async def payments():
