@@ -21,8 +21,8 @@ class ContractBase:
     patience: ClassVar[float] = 30.0
     """Seconds in which what has to happen must have happened."""
     quiet: ClassVar[float] = 0.2
-    """Seconds without an event after which none is expected any more; above the time in which the
-    broker redelivers what is due."""
+    """Seconds without an event after which none is expected any more: above the time that one takes
+    to come, and below that after which the broker redelivers what is unsettled."""
     delay: ClassVar[float] = 0.2
     """Seconds that a delayed `nack` asks for."""
     max_body: ClassVar[int] = MEBIBYTE

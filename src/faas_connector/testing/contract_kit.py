@@ -160,9 +160,17 @@ class Reading:
     async def rest(self, within: float) -> list[Delivery]:
         """What still comes, until nothing does for so many seconds."""
         more: list[Delivery] = []
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._patience
         try:
             while (delivery := await self.next(within)) is not None:
                 more.append(delivery)
+                if loop.time() > end:
+                    fail(
+                        f"events came for {self._patience} s without a pause of {within} s; is "
+                        "`quiet` below the time after which the broker redelivers what is "
+                        f"unsettled? The last were {bodies(more[-5:])}"
+                    )
         except Ended:
             pass
         return more
