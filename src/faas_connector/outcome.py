@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -68,7 +68,7 @@ def outcome_of(
     headers: Mapping[str, str],
     body: bytes,
     *,
-    codes: frozenset[int] | None = None,
+    codes: Collection[int] | None = None,
     now: float = 0.0,
 ) -> Outcome:
     """What a complete answer means.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import cast
 
 import msgspec
@@ -67,7 +67,7 @@ class RetryPolicy:
     """Seconds that no computed wait exceeds."""
     backoff: Backoff = Backoff.FULL
     """How much of the wait is left to chance."""
-    codes: frozenset[int] | None = None
+    codes: Collection[int] | None = None
     """Statuses of the function that are tried again; None means 408, 425, 429 and 5xx."""
     max_age: Seconds = 3600.0
     """Seconds after which an event is not tried again; `math.inf` in Python for no limit."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import assert_type
@@ -187,7 +187,9 @@ def retries() -> None:
         attempts=3, min_wait=1, max_wait=10.0, backoff=Backoff.EQUAL, max_age=math.inf
     )
     assert_type(policy.wait(1, 0.5), float)
-    assert_type(policy.codes, frozenset[int] | None)
+    assert_type(policy.codes, Collection[int] | None)
+    assert_type(RetryPolicy(codes=[429, 503]), RetryPolicy)
+    RetryPolicy(codes=["503"])  # type: ignore[list-item]
     assert_type(RetryPolicy.none(), RetryPolicy)
     RetryPolicy(backoff="full")  # type: ignore[arg-type]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
@@ -289,8 +289,9 @@ def kind_of(annotation: Any, record: Callable[[type], Kind]) -> Kind:
             return next(_UNITS[each] for each in arguments if isinstance(each, Unit))
         case origin if origin is Literal:
             return Choice(tuple((str(each), each) for each in arguments))
-        case origin if origin in {tuple, frozenset}:
-            return Several(kind_of(arguments[0], record), origin)
+        case origin if origin in {tuple, frozenset, Collection}:
+            make = tuple if origin is tuple else frozenset
+            return Several(kind_of(arguments[0], record), make)
         case origin if origin in {dict, Mapping}:
             return Table(kind_of(arguments[1], record))
         case _:
