@@ -82,14 +82,11 @@ class Limiter:
 
     def enter_now(self, function: FunctionName, concurrency: int) -> bool:
         """Whether you are let in, and must `leave`; who is not does not wait either."""
-        if self._queues and function in self._queues:
-            return False  # though there may be room, if its limit was raised
-        return self._take(function, concurrency)
-
-    def _take(self, function: FunctionName, concurrency: int) -> bool:
         running = self._running.get(function, 0)
         if not self._free or running >= concurrency:
             return False
+        if self._queues and function in self._queues:
+            return False  # there may be room, if its limit was raised: those who wait go first
         self._free -= 1
         self._running[function] = running + 1
         return True
@@ -154,8 +151,10 @@ class Limiter:
             queue = self._queues[function]
             while queue and queue[0].done():
                 queue.popleft()
-            # Not, if its limit was lowered.
-            if queue and self._take(function, self._concurrency(function)):
+            running = self._running.get(function, 0)
+            if queue and running < self._concurrency(function):  # it may have been lowered
+                self._free -= 1
+                self._running[function] = running + 1
                 queue.popleft().set_result(None)
             if not queue:
                 del self._queues[function]
