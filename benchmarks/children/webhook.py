@@ -20,9 +20,10 @@ from starlette.routing import Route
 from benchmarks.children.counting import Committing
 from faas_connector import Controller, ControllerConfig, Limits
 from faas_connector.loops import event_runner
+from faas_connector.serving.connection import ServerLimits
 from faas_connector.serving.listener import Port
 from faas_connector.serving.reply import Reply
-from faas_connector.serving.server import Server, ServerLimits
+from faas_connector.serving.server import Server
 from faas_connector.sources.webhook import WebhookSource
 from faas_connector.stores.sqlite import SqliteStore
 

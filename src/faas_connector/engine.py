@@ -72,7 +72,6 @@ class Engine:
         self._stopping = asyncio.Event()
         self._drain_over = asyncio.Event()
         self._fatal: ConnectorError | None = None
-        self._failures: list[ConnectorError] = []
         self._keeper = Keeper(store) if store is not None else None
         self.gate = OutageGate(
             lambda: client.healthy(timeout=min(_PROBE_TIMEOUT, config.timeouts.system)),
@@ -224,9 +223,7 @@ class Engine:
 
     def _fail(self, error: ConnectorError) -> None:
         """A source has failed for good: the others stop."""
-        if error not in self._failures:
-            self._failures.append(error)
-            _log.error("the run ends: %s", error)
+        _log.error("the run ends: %s", error)
         self._fatal = self._fatal or error
         self.stop()
 
@@ -246,8 +243,9 @@ class Engine:
                 error = task.exception()
                 if error is None:
                     settled &= task.result()
-                elif isinstance(error, ConnectorError):
-                    self._fail(error)
+                elif isinstance(error, ConnectorError):  # told by its supervisor
+                    self._fatal = self._fatal or error
+                    self.stop()
                 else:
                     raise error
         self.stop()

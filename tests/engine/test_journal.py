@@ -17,6 +17,7 @@ from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import FAILING, OK, Answer, always
 from .loop import run
+from .sources import FiringSource
 from .world import World, function
 
 PUSHED = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE, journal=True)
@@ -203,10 +204,11 @@ def test_calls_of_events_of_different_stores_have_different_names():
     assert len(run(main()) | run(main())) == 2
 
 
-def test_an_event_has_the_same_name_after_a_crash():
+@pytest.mark.parametrize("kind", [MemorySource, FiringSource])
+def test_an_event_has_the_same_name_after_a_crash(kind):
     async def main() -> None:
         world = World(
-            [function("a")], [source := pushing()],
+            [function("a")], [source := kind(traits=PUSHED, gives_positions=False)],
             lambda _name, _data, call: Answer(after=9.0) if call == 1 else OK, timeouts=SOON,
         )  # fmt: skip
         async with world.crashing():

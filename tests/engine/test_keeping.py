@@ -18,6 +18,7 @@ from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import Answer, always
 from .loop import run
+from .sources import TornSource
 from .world import World, function, now
 
 INDIVIDUAL = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
@@ -29,16 +30,7 @@ SLOWLY = RetryPolicy(attempts=9, min_wait=10.0, max_wait=10.0, backoff=Backoff.E
 @pytest.mark.parametrize("has_store", [True, False])
 def test_what_is_no_event_is_not_dropped_where_on_failure_is_stop(has_store):
     async def main() -> None:
-        source = MemorySource(traits=INDIVIDUAL)
-        taken = source._next
-
-        def torn(link):
-            delivery = taken(link)
-            if delivery is not None:
-                delivery.damage = "torn"
-            return delivery
-
-        source._next = torn
+        source = TornSource(traits=INDIVIDUAL)
         world = World([function("a")], [source], options={"on_failure": OnFailure.STOP})
         if not has_store:
             world.store = None

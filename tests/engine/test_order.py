@@ -49,16 +49,20 @@ def test_what_is_parked_of_a_key_keeps_its_order_though_the_store_is_slow(latenc
     run(main())
 
 
+async def look_up_redeliveries(world: World) -> None:
+    """The store has a verdict, and so is asked about what may have come before; it takes long."""
+    other = FunctionName("other")
+    verdict = Entry(State.DONE, "memory", None, position="x", function=other, due=EPOCH + 86400.0)
+    await world.store.write([verdict])
+    world.store.latency = 0.05
+
+
 @BOTH
 def test_what_is_held_of_a_key_is_held_in_its_order_though_the_first_comes_again(traits):
     async def main() -> None:
         source = MemorySource(traits=traits)
         world = World([function("other", "u")], [source], options={"unmatched": Unmatched.HOLD})
-        await world.store.write(
-            [Entry(state=State.DONE, source="memory", position="x", event=None,
-                   function=FunctionName("other"), due=EPOCH + 86400.0)]
-        )  # fmt: skip
-        world.store.latency = 0.05
+        await look_up_redeliveries(world)
         async with world.crashing():
             world.publish(source, b"1", key="k")
             await asyncio.sleep(0.01)
@@ -81,11 +85,7 @@ def test_what_is_behind_something_held_keeps_its_order_though_the_first_comes_ag
         source = MemorySource(traits=traits)
         ordered = function("a", order=Order.KEY)
         world = World([function("other", "u")], [source], options={"unmatched": Unmatched.HOLD})
-        await world.store.write(
-            [Entry(state=State.DONE, source="memory", position="x", event=None,
-                   function=FunctionName("other"), due=EPOCH + 86400.0)]
-        )  # fmt: skip
-        world.store.latency = 0.05
+        await look_up_redeliveries(world)
         async with world.crashing():
             world.publish(source, b"0", key="k")
             await world.until(world.waiting)

@@ -10,14 +10,14 @@ from faas_connector.config import OnFailure, Timeouts
 from faas_connector.contract import Order
 from faas_connector.errors import ConnectorError
 from faas_connector.event import Event
-from faas_connector.names import FunctionName
 from faas_connector.retry import Backoff, RetryPolicy
-from faas_connector.source import Guarantee, Once, Settling, SourceTraits
+from faas_connector.source import Guarantee, Settling, SourceTraits
 from faas_connector.store import State
 from faas_connector.testing.memory_source import MemorySource
 
 from .gateway import FAILING, OK, Answer
 from .loop import run
+from .sources import TornSource
 from .world import World, function
 
 INDIVIDUAL = SourceTraits(guarantee=Guarantee.AT_LEAST_ONCE)
@@ -170,51 +170,10 @@ def test_attempts_of_what_is_in_the_store_are_not_forgotten_at_stops():
     run(main())
 
 
-class _Fires(MemorySource):
-    """Gives each event to one function only, once, as cron does."""
-
-    def _next(self, link):
-        delivery = super()._next(link)
-        if delivery is not None:
-            delivery.function = FunctionName("a")
-            delivery.once = Once(delivery.event.data.decode(), 3600.0)
-        return delivery
-
-
-def test_a_journalled_event_for_one_function_has_the_same_name_after_a_crash():
-    async def main() -> None:
-        source = _Fires(
-            traits=SourceTraits(guarantee=Guarantee.AT_MOST_ONCE, journal=True),
-            gives_positions=False,
-        )
-        world = World(
-            [function("a")], [source],
-            lambda _f, _d, call: Answer(after=4.0) if call == 1 else OK,
-        )  # fmt: skip
-        async with world.crashing():
-            world.publish(source, b"1")
-            await world.until(lambda: world.gateway.log)
-        async with world.running():
-            await world.quiet()
-        assert len(world.gateway.log) == 2
-        assert len({call.call_id for call in world.gateway.log}) == 1
-
-    run(main())
-
-
 @BOTH
 def test_what_is_no_event_is_one_dead_letter_though_it_comes_again(traits):
     async def main() -> None:
-        source = MemorySource(traits=traits)
-        taken = source._next
-
-        def torn(link):
-            delivery = taken(link)
-            if delivery is not None and delivery.event.data == b"torn":
-                delivery.damage = "torn"
-            return delivery
-
-        source._next = torn
+        source = TornSource(traits=traits)
         world = World(
             [function("a")], [source],
             lambda _f, data, _c: Answer(after=30.0) if world.gateway.process == 1 else OK,

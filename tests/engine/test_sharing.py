@@ -24,18 +24,24 @@ SLOWLY = RetryPolicy(attempts=9, min_wait=10.0, max_wait=10.0, backoff=Backoff.E
 FAST = RetryPolicy(attempts=20, min_wait=0.1, max_wait=0.1, backoff=Backoff.EXPONENTIAL)
 
 
+def parked(name: str, data: bytes, topic: str = "t") -> Entry:
+    event = Event(topic, data)
+    return Entry(State.PARKED, "memory", event, function=FunctionName(name), first=EPOCH)
+
+
+def beside_a_slow_one() -> World:
+    return World(
+        [function("slow", concurrency=1), function("b")], [MemorySource()],
+        lambda name, _d, _c: Answer(after=4.0) if name == "slow" else OK,
+    )  # fmt: skip
+
+
 def test_what_is_parked_for_a_slow_function_does_not_hold_up_what_is_parked_for_another():
     async def main() -> None:
-        world = World(
-            [function("slow", concurrency=1), function("b")], [MemorySource()],
-            lambda name, _d, _c: Answer(after=4.0) if name == "slow" else OK,
-        )  # fmt: skip
+        world = beside_a_slow_one()
         await world.store.write(
-            [Entry(state=State.PARKED, source="memory", function=FunctionName("slow"),
-                   event=Event("t", b"%d" % number), first=EPOCH) for number in range(1000)]
-            + [Entry(state=State.PARKED, source="memory", function=FunctionName("b"),
-                   event=Event("t", b"b"), first=EPOCH)]
-        )  # fmt: skip
+            [*(parked("slow", b"%d" % number) for number in range(1000)), parked("b", b"b")]
+        )
         async with world.crashing():
             await asyncio.sleep(300.0)
             assert world.gateway.successes()["b", b"b"] == 1
@@ -47,20 +53,11 @@ def test_a_slow_function_has_no_more_than_its_share_in_hand():
     """What is parked for another one later finds a place."""
 
     async def main() -> None:
-        world = World(
-            [function("slow", concurrency=1), function("b")], [MemorySource()],
-            lambda name, _d, _c: Answer(after=4.0) if name == "slow" else OK,
-        )  # fmt: skip
-        await world.store.write(
-            [Entry(state=State.PARKED, source="memory", function=FunctionName("slow"),
-                   event=Event("t", b"%d" % number), first=EPOCH) for number in range(1000)]
-        )  # fmt: skip
+        world = beside_a_slow_one()
+        await world.store.write([parked("slow", b"%d" % number) for number in range(1000)])
         async with world.crashing() as engine:
             await world.until(lambda: len(world.gateway.log) == 3)
-            await world.store.write(
-                [Entry(state=State.PARKED, source="memory", function=FunctionName("b"),
-                       event=Event("t", b"b"), first=EPOCH)]
-            )  # fmt: skip
+            await world.store.write([parked("b", b"b")])
             engine._poke()
             await world.until(lambda: world.gateway.successes()["b", b"b"], within=10.0)
 
@@ -200,10 +197,7 @@ def test_what_is_remembered_of_returned_keys_is_bounded():
             lambda name, _d, _c: Answer(after=4.0) if name == "slow"
             else Answer(429, retry_after=3000),
         )  # fmt: skip
-        await world.store.write(
-            [Entry(state=State.PARKED, source="memory", function=FunctionName("slow"),
-                   event=Event("s", b"%d" % number), first=EPOCH) for number in range(1000)]
-        )  # fmt: skip
+        await world.store.write([parked("slow", b"%d" % number, "s") for number in range(1000)])
         async with world.crashing() as engine:
             await asyncio.sleep(1.0)
             for number in range(3000):

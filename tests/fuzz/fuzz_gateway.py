@@ -24,7 +24,8 @@ with atheris.instrument_imports(include=PARTS):
     from faas_connector.gateway.http1 import Request
     from faas_connector.local.function import Answer, Call, FunctionAbortedError, Unsupported
     from faas_connector.local.makers import Makers
-    from faas_connector.serving.server import Connection, Server, ServerLimits
+    from faas_connector.serving.connection import Connection, ServerLimits
+    from faas_connector.serving.server import Server
     from faas_connector.testing import LocalFunction, LocalGateway
 
 INPUTS_PER_GATEWAY = 2000

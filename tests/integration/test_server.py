@@ -5,9 +5,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
+from faas_connector.serving.connection import ServerLimits
 from faas_connector.serving.listener import Port
 from faas_connector.serving.reply import Reply
-from faas_connector.serving.server import Server, ServerLimits
+from faas_connector.serving.server import Server
 
 POST = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nhi"
 

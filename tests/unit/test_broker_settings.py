@@ -107,6 +107,12 @@ def test_an_address_that_may_be_right(url):
     check_url(url, "rabbitmq.url", ("amqp", "amqps"), "amqp://127.0.0.1:5672")
 
 
+def refusal_of(url: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_url(url, "rabbitmq.url", ("amqp", "amqps"), "amqp://127.0.0.1:5672")
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
@@ -126,10 +132,9 @@ def test_an_address_that_may_be_right(url):
     ],
 )
 def test_what_is_wrong_with_an_address_is_said(url, said):
-    with pytest.raises(ConfigError) as caught:
-        check_url(url, "rabbitmq.url", ("amqp", "amqps"), "amqp://127.0.0.1:5672")
-    assert str(caught.value).startswith(f"rabbitmq.url {said}")
-    assert str(caught.value).endswith("; for example amqp://127.0.0.1:5672")
+    text = refusal_of(url)
+    assert text.startswith(f"rabbitmq.url {said}")
+    assert text.endswith("; for example amqp://127.0.0.1:5672")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,6 @@ def test_what_is_wrong_with_an_address_is_said(url, said):
     ],
 )
 def test_credentials_in_an_address_are_never_shown(url, said):
-    with pytest.raises(ConfigError) as caught:
-        check_url(url, "rabbitmq.url", ("amqp", "amqps"), "amqp://127.0.0.1:5672")
-    assert said in str(caught.value)
-    assert "s3cret" not in str(caught.value)
+    text = refusal_of(url)
+    assert said in text
+    assert "s3cret" not in text

@@ -34,9 +34,10 @@ from faas_connector.local.shapes import Deployment, ScaleRequest, Secret
 from faas_connector.local.stack import Stack
 from faas_connector.local.system_routes import SystemRoutes
 from faas_connector.names import FunctionName
+from faas_connector.serving.connection import ServerLimits
 from faas_connector.serving.guard import Guard
 from faas_connector.serving.listener import Port
-from faas_connector.serving.server import Server, ServerLimits
+from faas_connector.serving.server import Server
 
 
 class LocalGateway:

@@ -15,6 +15,7 @@ from faas_connector.local.guard import Credentials, field, is_authorized
 from faas_connector.local.registry import RefusedError
 from faas_connector.local.system_routes import SystemRoutes
 from faas_connector.local.target import Target, TargetError, clean_path, location, parse_target
+from faas_connector.serving.connection import refusal
 from faas_connector.serving.guard import Guard
 from faas_connector.serving.reply import (
     NOT_FOUND,
@@ -24,7 +25,6 @@ from faas_connector.serving.reply import (
     empty,
     text,
 )
-from faas_connector.serving.server import refusal
 
 # A dot matches no line end here, as in Go: `%0A` is a page that is not found.
 _CALL = re.compile(r"/(async-)?function/([-a-zA-Z_0-9.]+)((?:/.*)?)")

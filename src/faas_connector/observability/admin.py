@@ -20,9 +20,10 @@ from faas_connector.errors import ConfigError, MissingExtraError
 from faas_connector.gateway.http1 import Request
 from faas_connector.metrics import Report
 from faas_connector.observability.definitions import Render
+from faas_connector.serving.connection import ServerLimits
 from faas_connector.serving.listener import Port, PortInUseError, address_of
 from faas_connector.serving.reply import PLAIN, Reply
-from faas_connector.serving.server import Server, ServerLimits
+from faas_connector.serving.server import Server
 
 _log = logging.getLogger("faas_connector.admin")
 

@@ -17,8 +17,8 @@ from faas_connector.local.definition import LocalFunction
 from faas_connector.local.faults import Fault
 from faas_connector.local.function import Answer, Call, FunctionAbortedError
 from faas_connector.local.gateway import LocalGateway
+from faas_connector.serving.connection import ServerLimits
 from faas_connector.serving.listener import PortInUseError
-from faas_connector.serving.server import ServerLimits
 from faas_connector.testing.fault_proxy import Cut, FaultProxy, Way
 from faas_connector.testing.memory_broker import MemoryDelivery
 from faas_connector.testing.memory_source import MemorySource

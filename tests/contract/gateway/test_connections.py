@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from faas_connector.local.function import Call
-from faas_connector.serving.server import ServerLimits
+from faas_connector.serving.connection import ServerLimits
 from faas_connector.testing import LocalFunction, LocalGateway
 
 from .functions import FUNCTIONS, seen

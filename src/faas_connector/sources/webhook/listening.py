@@ -13,11 +13,12 @@ from faas_connector.event import Event
 from faas_connector.gateway.http1 import Request, RequestError
 from faas_connector.handover import HandOver
 from faas_connector.headers import Headers
+from faas_connector.serving.connection import ServerLimits
 from faas_connector.serving.files import LISTENERS, open_files
 from faas_connector.serving.guard import Guard
 from faas_connector.serving.listener import Port, PortInUseError, address_of, is_loopback
 from faas_connector.serving.reply import Reply
-from faas_connector.serving.server import Server, ServerLimits
+from faas_connector.serving.server import Server
 from faas_connector.source import Once, Session
 from faas_connector.sources.webhook.access import Access
 from faas_connector.sources.webhook.replies import (
